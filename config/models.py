@@ -1,0 +1,248 @@
+"""What a configuration may say: strict models, every key documented here.
+
+Quantities are written with their unit (``"20 µSv/h"``); a number alone is refused, so is a unit
+of another dimension.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from drivers.units import Dimension, parse_unit
+
+Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z")]
+
+
+def _amount(dimension: Dimension) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"write it as text with its unit, such as {_EXAMPLE[dimension]!r}")
+        number, _, unit_text = value.strip().partition(" ")
+        try:
+            number_value = float(number)
+        except ValueError:
+            raise ValueError(f"{value!r} does not begin with a number and a blank") from None
+        unit = parse_unit(unit_text)
+        if unit.dimension is not dimension:
+            raise ValueError(
+                f"{unit_text!r} is a unit of {unit.dimension}, a {dimension} is needed, "
+                f"such as {_EXAMPLE[dimension]!r}"
+            )
+        return number_value * unit.factor
+
+    return BeforeValidator(read)
+
+
+_EXAMPLE = {
+    Dimension.DOSE_EQUIVALENT_RATE: "20 µSv/h",
+    Dimension.DOSE_EQUIVALENT: "1 mSv",
+    Dimension.RATE: "100 cpm",
+}
+# What the models hold is always µSv/h, µSv and 1/s.
+DoseRate = Annotated[
+    float, _amount(Dimension.DOSE_EQUIVALENT_RATE), Field(gt=0, allow_inf_nan=False)
+]
+CountRate = Annotated[float, _amount(Dimension.RATE), Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+DetectorClass = Literal[
+    "Backpack",
+    "Dosimeter",
+    "Electronic Personal Emergency Radiation Detector",
+    "Mobile System",
+    "Network Area Monitor",
+    "Neutron Handheld",
+    "Personal Radiation Detector",
+    "Radionuclide Identifier",
+    "Portal Monitor",
+    "Spectroscopic Portal Monitor",
+    "Spectroscopic Personal Radiation Detector",
+    "Gamma Handheld",
+    "Transportable System",
+    "Other",
+]
+"""Class codes of N42.42-2011, used verbatim."""
+
+
+class Strict(BaseModel):
+    """No unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SerialLink(Strict):
+    """A serial port; line settings default to what the driver declares."""
+
+    kind: Literal["serial"]
+    port: Annotated[
+        str, Field(min_length=1, description="device path, best under /dev/serial/by-id")
+    ]
+    baud: Annotated[int, Field(gt=0)] | None = None
+    bits: Literal[7, 8] | None = None
+    parity: Literal["N", "E", "O"] | None = None
+    stop: Literal[1, 2] | None = None
+
+
+class TcpLink(Strict):
+    """A TCP connection to the instrument or to a device server."""
+
+    kind: Literal["tcp"]
+    host: Annotated[str, Field(min_length=1)]
+    port: Port
+
+
+class ModbusTcpLink(Strict):
+    """Modbus TCP; ``rtu_frames`` for RTU frames over TCP."""
+
+    kind: Literal["modbus_tcp"]
+    host: Annotated[str, Field(min_length=1)]
+    port: Port = 502
+    unit: Annotated[int, Field(ge=0, le=255)] = 1
+    timeout_s: Seconds = 1.0
+    rtu_frames: bool = False
+
+
+class ModbusRtuLink(Strict):
+    """Modbus RTU on a serial bus; detectors that name the same port share it."""
+
+    kind: Literal["modbus_rtu"]
+    port: Annotated[str, Field(min_length=1)]
+    unit: Annotated[int, Field(ge=1, le=247)]
+    baud: Annotated[int, Field(gt=0)] = 9600
+    bits: Literal[7, 8] = 8
+    parity: Literal["N", "E", "O"] = "N"
+    stop: Literal[1, 2] = 1
+    timeout_s: Seconds = 1.0
+    echo: Annotated[bool, Field(description="the adapter repeats what is sent")] = False
+
+
+class RecordingLink(Strict):
+    """A recording (JSON lines) in place of the instrument."""
+
+    kind: Literal["recording"]
+    path: Annotated[str, Field(min_length=1)]
+    speed: Annotated[float, Field(ge=0, description="1 original, 0 as fast as possible")] = 1.0
+
+
+Link = Annotated[
+    SerialLink | TcpLink | ModbusTcpLink | ModbusRtuLink | RecordingLink,
+    Field(discriminator="kind"),
+]
+
+
+class Level(Strict):
+    """One absolute level: raised at ``raise``, cleared below ``clear`` (default 0.8 of it)."""
+
+    raise_at: Annotated[DoseRate, Field(alias="raise")]
+    clear: DoseRate | None = None
+    enabled: bool = True
+
+
+class Levels(Strict):
+    """Overrides of the shipped absolute levels; what is not named keeps its default."""
+
+    R3: Level | None = None
+    R4: Level | None = None
+    R5: Level | None = None
+    R6: Level | None = None
+    R7: Level | None = None
+
+
+class CalibrationPoint(Strict):
+    """One point of a calibration: this count rate is this dose rate."""
+
+    counts: CountRate
+    dose_rate: DoseRate
+
+
+class CalibrationTable(Strict):
+    """Counts to dose rate for an instrument that does not store its own."""
+
+    points: Annotated[tuple[CalibrationPoint, ...], Field(min_length=1, strict=False)]
+    source: Annotated[str, Field(min_length=1, description="certificate or document")]
+    nuclide: str = "Cs-137"
+
+
+class Detector(Strict):
+    """One instrument."""
+
+    id: Id
+    driver: str
+    link: Link
+    detector_class: Annotated[DetectorClass | None, Field(alias="class")] = None
+    post: Id | None = None
+    serial_number: str | None = None
+    options: dict[str, bool | int | float | str] = {}
+    permissions: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    unit: str | None = None
+    convention: Literal["true_exposure", "vendor_100_to_1", "dose_equivalent_labelled_R"] | None = (
+        None
+    )
+    calibration: CalibrationTable | None = None
+    range_top: DoseRate | None = None
+    levels: Levels = Levels()
+    simulated: bool = False
+
+
+class Post(Strict):
+    """A place that detectors belong to."""
+
+    id: Id
+    names: dict[str, str] = {}
+    callsign: str | None = None
+    zone: str | None = None
+    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
+    plan_x_m: float | None = None
+    plan_y_m: float | None = None
+
+
+class Tls(Strict):
+    """TLS towards a broker; verification is never off."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+class Sink(Strict):
+    """One MQTT destination; its brokers are tried in order."""
+
+    id: Id
+    brokers: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    protocol: Literal["5", "3.1.1"] = "5"
+    client_id: str | None = None
+    username: str | None = None
+    password_file: str | None = None
+    tls: Tls | None = None
+    keepalive_s: Annotated[int, Field(ge=5, le=600)] = 15
+
+
+class Alarms(Strict):
+    """Settings of the alarm engine that hold for the whole gateway."""
+
+    levels: Levels = Levels()
+    false_alarms_per_hour: Annotated[float, Field(gt=0, le=60)] = 0.6
+    off_delay_s: Annotated[float, Field(ge=0, le=600)] = 10.0
+
+
+class Gateway(Strict):
+    """The gateway itself."""
+
+    id: Id
+    state_dir: str = "/var/lib/dosegate"
+    control_socket: str = "/run/dosegate/control.sock"
+    root: str = "dosegate/v1"
+    exercise_root: str = "dosegate-exercise/v1"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Configuration(Strict):
+    """One whole configuration file."""
+
+    gateway: Gateway
+    alarms: Alarms = Alarms()
+    sink: Annotated[tuple[Sink, ...], Field(strict=False)] = ()
+    post: Annotated[tuple[Post, ...], Field(strict=False)] = ()
+    detector: Annotated[tuple[Detector, ...], Field(strict=False)] = ()
