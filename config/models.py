@@ -1,50 +1,33 @@
 """What a configuration may say: strict models, every key documented here.
 
-Quantities are written with their unit (``"20 µSv/h"``); a number alone is refused, so is a unit
-of another dimension.
+Quantities are written with their unit (``"20 µSv/h"``), see ``config.amounts``.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from drivers.units import Dimension, parse_unit
+from config.amounts import CountRate as CountRate
+from config.amounts import DoseRate as DoseRate
 
-Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z")]
-
-
-def _amount(dimension: Dimension) -> BeforeValidator:
-    def read(value: Any) -> Any:
-        if not isinstance(value, str):
-            raise ValueError(f"write it as text with its unit, such as {_EXAMPLE[dimension]!r}")
-        number, _, unit_text = value.strip().partition(" ")
-        try:
-            number_value = float(number)
-        except ValueError:
-            raise ValueError(f"{value!r} does not begin with a number and a blank") from None
-        unit = parse_unit(unit_text)
-        if unit.dimension is not dimension:
-            raise ValueError(
-                f"{unit_text!r} is a unit of {unit.dimension}, a {dimension} is needed, "
-                f"such as {_EXAMPLE[dimension]!r}"
-            )
-        return number_value * unit.factor
-
-    return BeforeValidator(read)
-
-
-_EXAMPLE = {
-    Dimension.DOSE_EQUIVALENT_RATE: "20 µSv/h",
-    Dimension.DOSE_EQUIVALENT: "1 mSv",
-    Dimension.RATE: "100 cpm",
-}
-# What the models hold is always µSv/h, µSv and 1/s.
-DoseRate = Annotated[
-    float, _amount(Dimension.DOSE_EQUIVALENT_RATE), Field(gt=0, allow_inf_nan=False)
+Id = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$"),
+    Field(examples=["gate-1"]),
 ]
-CountRate = Annotated[float, _amount(Dimension.RATE), Field(ge=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, Field(ge=1, le=65535, examples=[502])]
+Host = Annotated[str, Field(min_length=1, examples=["192.168.1.20"])]
+SerialPort = Annotated[
+    str,
+    Field(
+        min_length=1,
+        description="best below /dev/serial/by-id",
+        examples=["/dev/serial/by-id/usb-FTDI_FT232R_A50285BI-if00-port0"],
+    ),
+]
 
 DetectorClass = Literal[
     "Backpack",
@@ -75,9 +58,7 @@ class SerialLink(Strict):
     """A serial port; line settings default to what the driver declares."""
 
     kind: Literal["serial"]
-    port: Annotated[
-        str, Field(min_length=1, description="device path, best under /dev/serial/by-id")
-    ]
+    port: SerialPort
     baud: Annotated[int, Field(gt=0)] | None = None
     bits: Literal[7, 8] | None = None
     parity: Literal["N", "E", "O"] | None = None
@@ -88,7 +69,7 @@ class TcpLink(Strict):
     """A TCP connection to the instrument or to a device server."""
 
     kind: Literal["tcp"]
-    host: Annotated[str, Field(min_length=1)]
+    host: Host
     port: Port
 
 
@@ -96,7 +77,7 @@ class ModbusTcpLink(Strict):
     """Modbus TCP; ``rtu_frames`` for RTU frames over TCP."""
 
     kind: Literal["modbus_tcp"]
-    host: Annotated[str, Field(min_length=1)]
+    host: Host
     port: Port = 502
     unit: Annotated[int, Field(ge=0, le=255)] = 1
     timeout_s: Seconds = 1.0
@@ -107,8 +88,8 @@ class ModbusRtuLink(Strict):
     """Modbus RTU on a serial bus; detectors that name the same port share it."""
 
     kind: Literal["modbus_rtu"]
-    port: Annotated[str, Field(min_length=1)]
-    unit: Annotated[int, Field(ge=1, le=247)]
+    port: SerialPort
+    unit: Annotated[int, Field(ge=1, le=247, examples=[1])]
     baud: Annotated[int, Field(gt=0)] = 9600
     bits: Literal[7, 8] = 8
     parity: Literal["N", "E", "O"] = "N"
@@ -121,7 +102,7 @@ class RecordingLink(Strict):
     """A recording (JSON lines) in place of the instrument."""
 
     kind: Literal["recording"]
-    path: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(min_length=1, examples=["gate-1.jsonl"])]
     speed: Annotated[float, Field(ge=0, description="1 original, 0 as fast as possible")] = 1.0
 
 
@@ -129,6 +110,14 @@ Link = Annotated[
     SerialLink | TcpLink | ModbusTcpLink | ModbusRtuLink | RecordingLink,
     Field(discriminator="kind"),
 ]
+
+
+DEFAULT_LEVELS: Final[Mapping[str, float]] = MappingProxyType(
+    {"R3": 0.5, "R4": 20.0, "R5": 100.0, "R6": 1e3, "R7": 1e5}
+)
+"""Shipped absolute levels in µSv/h, lowest first; every site must review them."""
+CLEAR_FACTOR: Final = 0.8
+"""A level without ``clear`` is cleared below this part of it."""
 
 
 class Level(Strict):
@@ -160,16 +149,18 @@ class CalibrationTable(Strict):
     """Counts to dose rate for an instrument that does not store its own."""
 
     points: Annotated[tuple[CalibrationPoint, ...], Field(min_length=1, strict=False)]
-    source: Annotated[str, Field(min_length=1, description="certificate or document")]
+    source: Annotated[
+        str,
+        Field(min_length=1, description="certificate or document", examples=["certificate 4711"]),
+    ]
     nuclide: str = "Cs-137"
 
 
-class Detector(Strict):
-    """One instrument."""
+class DetectorSettings(Strict):
+    """What is known about one instrument, however it is reached."""
 
     id: Id
-    driver: str
-    link: Link
+    driver: Annotated[str, Field(examples=["thermo-radeye"])]
     detector_class: Annotated[DetectorClass | None, Field(alias="class")] = None
     post: Id | None = None
     serial_number: str | None = None
@@ -179,9 +170,19 @@ class Detector(Strict):
     convention: Literal["true_exposure", "vendor_100_to_1", "dose_equivalent_labelled_R"] | None = (
         None
     )
+    nuclide: Annotated[
+        Literal["Cs-137", "Ra-226", "Co-60", "Am-241"],
+        Field(description="energy assumed where exposure is converted"),
+    ] = "Cs-137"
     calibration: CalibrationTable | None = None
     range_top: DoseRate | None = None
     levels: Levels = Levels()
+
+
+class Detector(DetectorSettings):
+    """One instrument and its link."""
+
+    link: Link
     simulated: bool = False
 
 
@@ -210,7 +211,10 @@ class Sink(Strict):
     """One MQTT destination; its brokers are tried in order."""
 
     id: Id
-    brokers: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    brokers: Annotated[
+        tuple[str, ...],
+        Field(min_length=1, strict=False, examples=[["mqtt://127.0.0.1:1883"]]),
+    ]
     protocol: Literal["5", "3.1.1"] = "5"
     client_id: str | None = None
     username: str | None = None

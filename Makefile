@@ -1,0 +1,64 @@
+# Everything a newcomer needs: `make demo` and `make test` do all the set-up by themselves.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check --quiet
+DEMO ?=
+
+.PHONY: venv demo test check format docs bench lock packages clean
+.DEFAULT_GOAL := help
+
+help:
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/:/'
+
+venv: .venv/ready ## the virtual environment, nothing else
+
+.venv/ready: requirements/dev.lock pyproject.toml
+	@echo "setting up .venv (locked, with hashes)"
+	@$(PYTHON) -m venv .venv 2>/dev/null || $(PYTHON) -m venv --without-pip --clear .venv
+	@$(PIP) install --require-hashes -r requirements/dev.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: venv ## the main job on this machine: simulated instruments, gateway, MQTT (DEMO="--seconds 60")
+	@$(BIN)/dosegate demo $(DEMO)
+
+test: venv packages ## all tests
+	$(BIN)/pytest
+
+check: venv ## formatting, linting, types, import contracts, fresh generated files, systemd unit
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/dosegate schema --check docs/reference
+	$(BIN)/dosegate check -c config/examples/event.toml
+
+format: venv ## formats and writes generated files
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+	$(BIN)/dosegate schema --write docs/reference
+
+bench: venv packages ## CPU per sample, latency, memory
+	$(BIN)/python tests/bench/measure.py --detectors 100 1000 --seconds 60
+
+lock: ## new lock files from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --upgrade -o requirements/run.lock
+	uv pip compile --group test --group check --group build pyproject.toml --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--upgrade -o requirements/dev.lock
+
+packages:
+	@PATH="$$PATH:/usr/sbin"; command -v mosquitto >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then as=""; elif sudo -n true 2>/dev/null; then as="sudo -n"; else \
+		echo "!! mosquitto is missing and there are no rights to install it: its tests are skipped"; \
+		exit 0; fi; \
+	echo "installing the Debian package mosquitto"; \
+	$$as apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		$$as apt-get install -y -qq --no-install-recommends mosquitto mosquitto-clients >/dev/null || \
+		echo "!! mosquitto could not be installed: its tests are skipped"
+
+clean: ## removes what make made
+	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,220 @@
+"""What one table of a scenario alone cannot tell: places, references, times. Run on raw data."""
+
+from itertools import pairwise
+from typing import Final, TypeGuard
+
+from config.archetypes import ARCHETYPES
+from config.checks import check_detector, check_ids, check_levels, check_posts, check_reference
+from config.drivers import check_driver
+from config.locate import Path
+from config.nuclides import NUCLIDES, SELF_SHIELDING
+from config.problem import Findings, did_you_mean, shown
+from config.tables import Table, part, tables, text
+
+_PLACES: Final = ("at", "path", "pass")
+
+
+def check_scenario(findings: Findings) -> None:
+    """All cross checks of a scenario."""
+    check_ids(findings, "detector", "post", "source", "vehicle")
+    check_posts(findings)
+    check_levels(findings)
+    posts = tuple(text(post, "id") for _, post in tables(findings.data, "post"))
+    for path, detector in tables(findings.data, "detector"):
+        check_driver(findings, path, detector)
+        check_detector(findings, path, detector, posts)
+        _check_simulated(findings, path, detector)
+    for path, source in tables(findings.data, "source"):
+        _check_source(findings, path, source)
+    _check_passages(findings)
+    _check_references(findings)
+    _check_times(findings)
+
+
+def _ids(findings: Findings, key: str) -> set[str]:
+    return {name for _, each in tables(findings.data, key) if (name := text(each, "id"))}
+
+
+def _placed_posts(findings: Findings) -> set[str]:
+    return {
+        name
+        for _, post in tables(findings.data, "post")
+        if "plan_x_m" in post and "plan_y_m" in post and (name := text(post, "id"))
+    }
+
+
+def _has_place(findings: Findings, detector: Table) -> bool:
+    return (
+        "at" in detector or "path" in detector or text(detector, "post") in _placed_posts(findings)
+    )
+
+
+def _emits_gamma(findings: Findings) -> bool:
+    placed = any(event.get("do") == "place_source" for _, event in tables(findings.data, "event"))
+    return placed or any("nuclide" in source for _, source in tables(findings.data, "source"))
+
+
+def _check_simulated(findings: Findings, path: Path, detector: Table) -> None:
+    if "at" in detector and "path" in detector:
+        findings.error((*path, "path"), "a detector has one of at and path", "leave one out")
+    if "script" in detector:
+        _check_script(findings, (*path, "script"), part(detector, "script"))
+        return
+    has_sources = any(True for _ in tables(findings.data, "source")) or _emits_gamma(findings)
+    if has_sources and not _has_place(findings, detector):
+        findings.error(
+            path,
+            "the detector has no place, so no source can reach it",
+            "give it at or path, or a post with plan_x_m and plan_y_m",
+        )
+    archetype = ARCHETYPES.get(text(detector, "archetype") or "")
+    if (
+        archetype is not None
+        and archetype.background_cps is not None
+        and archetype.sensitivity_cps is None
+        and "sensitivity" not in detector
+        and _emits_gamma(findings)
+    ):
+        findings.error(
+            (*path, "sensitivity"),
+            f"the key is missing: {archetype.name} has no default sensitivity",
+            "such as sensitivity = 10000, in 1/s per µSv/h",
+        )
+
+
+def _check_script(findings: Findings, path: Path, script: Table) -> None:
+    columns: set[str] | None = None
+    for where, point in tables(script, "points"):
+        mine = point.keys() - {"t"}
+        if not mine:
+            findings.error(
+                (*path, *where), "a point of a script needs a value", "such as dose_rate"
+            )
+        elif columns is not None and mine != columns:
+            findings.error(
+                (*path, *where),
+                "all points of a script name the same values",
+                f"the first has {', '.join(sorted(columns))}",
+            )
+        columns = columns or set(mine)
+
+
+def _check_source(findings: Findings, path: Path, source: Table) -> None:
+    _check_emission(findings, path, source)
+    placed = [key for key in _PLACES if key in source]
+    name = text(source, "id")
+    riding = [v for _, v in tables(findings.data, "vehicle") if v.get("cargo") == name]
+    if len(placed) + min(len(riding), 1) > 1:
+        also = " and rides in a vehicle" if riding else ""
+        findings.error(
+            (*path, placed[-1]),
+            f"a source has one place, this one has {' and '.join(placed)}{also}",
+        )
+    elif not placed and not riding:
+        findings.error(
+            path, "the source has no place", "give it at, path or pass, or name it as a cargo"
+        )
+    if len(riding) > 1:
+        findings.error(path, "the source is the cargo of more than one vehicle")
+    appears, leaves = source.get("appears_s", 0), source.get("leaves_s")
+    if _is_number(appears) and _is_number(leaves) and leaves <= appears:
+        findings.error((*path, "leaves_s"), "the source leaves before it appears")
+
+
+def _check_emission(findings: Findings, path: Path, source: Table) -> None:
+    nuclide = text(source, "nuclide")
+    if "nuclide" not in source and not source.get("n_per_s"):
+        findings.error(path, "the source emits nothing", "give it nuclide and activity, or n_per_s")
+    for one, other in (("nuclide", "activity"), ("activity", "nuclide"), ("constant", "nuclide")):
+        if one in source and other not in source:
+            findings.error((*path, one), f"{other} is missing beside it")
+    _check_nuclide(findings, (*path, "nuclide"), nuclide)
+    if (
+        source.get("kind") == "patient"
+        and "shielding" not in source
+        and nuclide in NUCLIDES
+        and nuclide not in SELF_SHIELDING
+    ):
+        findings.error(
+            (*path, "shielding"),
+            f"the key is missing: no measured self-shielding of a patient with {nuclide}",
+            f"known: {', '.join(SELF_SHIELDING)}",
+        )
+
+
+def _check_nuclide(findings: Findings, path: Path, name: str | None) -> None:
+    if name is not None and name not in NUCLIDES:
+        plain = name.replace(" ", "-")
+        findings.error(path, f"unknown nuclide {shown(name)}", did_you_mean(plain, NUCLIDES))
+
+
+def _check_passages(findings: Findings) -> None:
+    detectors = {text(each, "id"): each for _, each in tables(findings.data, "detector")}
+    sources = _ids(findings, "source")
+    for key in ("occupancy", "vehicle"):
+        for path, passage in tables(findings.data, key):
+            _check_portal(findings, (*path, "portal"), text(passage, "portal"), detectors)
+            check_reference(findings, (*path, "cargo"), passage.get("cargo"), sources, "source")
+    for path, source in tables(findings.data, "source"):
+        past = text(part(source, "pass"), "past")
+        where = (*path, "pass", "past")
+        check_reference(findings, where, past, _ids(findings, "detector"), "detector")
+        if past in detectors and not _has_place(findings, detectors[past]):
+            findings.error(where, f"{shown(past)} has no place that one could pass")
+
+
+def _check_portal(
+    findings: Findings, path: Path, name: str | None, detectors: dict[str | None, Table]
+) -> None:
+    portals = {key for key, each in detectors.items() if key and each.get("archetype") == "RPM"}
+    if name is not None and name in detectors and name not in portals:
+        findings.error(
+            path, f"{shown(name)} is no portal", f"portals: {', '.join(sorted(portals))}"
+        )
+    else:
+        check_reference(findings, path, name, portals, "detector")
+
+
+def _check_references(findings: Findings) -> None:
+    detectors, posts = _ids(findings, "detector"), _ids(findings, "post")
+    sources = _ids(findings, "source")
+    for path, change in tables(findings.data, "background_change"):
+        named = change.get("detectors")
+        for index, name in enumerate(named if isinstance(named, list) else ()):
+            check_reference(findings, (*path, "detectors", index), name, detectors, "detector")
+    for path, event in tables(findings.data, "event"):
+        check_reference(findings, (*path, "detector"), event.get("detector"), detectors, "detector")
+        check_reference(findings, (*path, "post"), event.get("post"), posts, "post")
+        match event.get("do"):
+            case "place_source":
+                _check_nuclide(findings, (*path, "nuclide"), text(event, "nuclide"))
+                sources.add(text(event, "id") or "")
+            case "remove_source":
+                check_reference(findings, (*path, "id"), event.get("id"), sources, "source")
+            case "identify":
+                _check_nuclide(findings, (*path, "nuclide"), text(event, "nuclide"))
+
+
+def _check_times(findings: Findings) -> None:
+    for key in ("source", "detector"):
+        for path, moving in tables(findings.data, key):
+            _check_ascending(findings, (*path, "path"), [p for _, p in tables(moving, "path")])
+            points = [p for _, p in tables(part(moving, "script"), "points")]
+            _check_ascending(findings, (*path, "script", "points"), points)
+    end = part(findings.data, "scenario").get("duration_s")
+    for key in ("event", "occupancy", "vehicle", "rain", "background_change"):
+        for path, each in tables(findings.data, key):
+            at = each.get("at_s")
+            if _is_number(at) and _is_number(end) and at > end:
+                findings.advice((*path, "at_s"), f"{at} s is after the end, {end} s")
+
+
+def _check_ascending(findings: Findings, path: Path, points: list[Table]) -> None:
+    for index, (earlier, later) in enumerate(pairwise(points), start=1):
+        first, second = earlier.get("t"), later.get("t")
+        if _is_number(first) and _is_number(second) and second <= first:
+            findings.error((*path, index, "t"), f"{second} s does not come after {first} s")
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,57 @@
+"""A configuration as TOML text, for files that the program makes itself."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from config.models import Configuration
+
+_UNITS: Final = {
+    "raise": "µSv/h",
+    "clear": "µSv/h",
+    "range_top": "µSv/h",
+    "dose_rate": "µSv/h",
+    "counts": "1/s",
+}
+"""Amounts are held in these units and written with them."""
+
+
+def to_toml(configuration: Configuration) -> str:
+    """Text that loads to an equal configuration; defaults are left out."""
+    data = configuration.model_dump(
+        mode="python", by_alias=True, exclude_none=True, exclude_defaults=True
+    )
+    return "\n".join(_document(data)) + "\n"
+
+
+def _document(data: Mapping[str, object]) -> Iterator[str]:
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from ("", f"[{key}]", *_pairs(value))
+        elif isinstance(value, list | tuple):
+            for each in value:
+                yield from ("", f"[[{key}]]", *_pairs(each))
+
+
+def _pairs(table: Mapping[str, object]) -> Iterator[str]:
+    return (f"{key} = {_value(key, value)}" for key, value in table.items())
+
+
+def _value(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if key in _UNITS and isinstance(value, int | float):
+        return json.dumps(f"{value!r} {_UNITS[key]}", ensure_ascii=False)
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{_key(name)} = {_value(name, each)}" for name, each in value.items())
+        return "{ " + inner + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(key, each) for each in value) + "]"
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    plain = name.replace("-", "").replace("_", "")
+    return name if plain.isascii() and plain.isalnum() else json.dumps(name, ensure_ascii=False)

@@ -1,0 +1,149 @@
+"""One task per Modbus bus: its units are polled in turn, a dead one does not slow the others."""
+
+import asyncio
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+import structlog
+
+from drivers.api import Output, ReadBlock, Registers, Sample
+from drivers.errors import DriverError, ExchangeError
+from gateway.backoff import BackOff
+from gateway.clock import Now, Ticker
+from gateway.links.errors import LinkError
+from gateway.links.modbus import ModbusBus
+from gateway.session import Hub
+from gateway.values import LinkState
+
+log: Final = structlog.get_logger()
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class BusUnit:
+    """One instrument on a bus: its driver, its address, its own back-off while it is silent."""
+
+    detector: str
+    driver: Registers
+    unit: int
+    silence: BackOff
+    identified: bool = False
+    due: float = 0.0
+    failing: bool = False
+
+
+class BusSession:
+    """The life of one Modbus connection and the units behind it."""
+
+    def __init__(
+        self,
+        bus: ModbusBus,
+        units: list[BusUnit],
+        hub: Hub,
+        now: Now,
+        backoff: BackOff,
+        ticker: Ticker,
+    ) -> None:
+        self._bus = bus
+        self._units = units
+        self._hub = hub
+        self._now = now
+        self._backoff = backoff
+        self._ticker = ticker
+
+    @property
+    def name(self) -> str:
+        """The bus, or the detector if it is alone on it."""
+        return self._units[0].detector if len(self._units) == 1 else self._bus.port
+
+    async def run(self) -> None:
+        """Opens, polls, backs off, for ever."""
+        while True:
+            self._report(LinkState.OPENING, "")
+            reason = await self._live_once()
+            self._report(LinkState.WAITING, reason)
+            await asyncio.sleep(self._backoff.wait_s())
+
+    async def _live_once(self) -> str:
+        try:
+            await self._bus.open()
+            await self._poll_for_ever()
+        except LinkError as error:
+            return str(error)
+        except Exception as error:
+            # The task's boundary: a defect in one driver costs its own bus a restart, no more.
+            log.exception("session_failed", bus=self._bus.port)
+            return f"internal error: {error!r}"
+        finally:
+            await self._bus.close()
+        return "closed"
+
+    async def _poll_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        for unit in self._units:
+            unit.identified, unit.due = False, loop.time()
+        while True:
+            unit = min(self._units, key=lambda unit: unit.due)
+            if unit.due > loop.time():
+                await self._ticker.until(unit.due)
+            started = loop.time()
+            wait_s = await self._serve(unit)
+            unit.due = max(unit.due + wait_s, started)
+
+    async def _serve(self, unit: BusUnit) -> float:
+        """One cycle of one unit; seconds until its next."""
+        try:
+            if not unit.identified:
+                identity = await self._run(unit, unit.driver.identify())
+                unit.identified = True
+                self._hub.deliver(unit.detector, Sample((), identity=identity), self._now())
+            outputs = await self._run(unit, unit.driver.poll())
+        except ExchangeError as error:
+            self._hub.deliver(unit.detector, error, self._now())
+            self._fail(unit, str(error))
+            return max(unit.silence.wait_s(), unit.driver.poll_s)
+        except DriverError as error:
+            outputs = (error,)
+        self._deliver(unit, outputs)
+        return unit.driver.poll_s
+
+    def _deliver(self, unit: BusUnit, outputs: Iterable[Output]) -> None:
+        arrived = self._now()
+        if unit.failing or self._backoff.tries:
+            self._recovered(unit)
+        for output in outputs:
+            self._hub.deliver(unit.detector, output, arrived)
+
+    def _recovered(self, unit: BusUnit) -> None:
+        self._backoff.succeeded()
+        unit.silence.succeeded()
+        unit.failing = False
+        self._hub.report(unit.detector, LinkState.READING, "")
+
+    def _fail(self, unit: BusUnit, reason: str) -> None:
+        unit.failing = True
+        self._hub.report(unit.detector, LinkState.WAITING, reason)
+
+    def _report(self, state: LinkState, reason: str) -> None:
+        for unit in self._units:
+            unit.failing = True
+            self._hub.report(unit.detector, state, reason)
+
+    async def _run(
+        self, unit: BusUnit, talk: Generator[ReadBlock, tuple[int, ...], Result]
+    ) -> Result:
+        step: Callable[[], ReadBlock] = partial(next, talk)
+        while True:
+            try:
+                block = step()
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            try:
+                words = await self._bus.read(unit.unit, block)
+            except DriverError as error:
+                step = partial(talk.throw, error)
+            else:
+                step = partial(talk.send, words)

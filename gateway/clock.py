@@ -1,0 +1,61 @@
+"""The gateway's clocks: wall time labels, monotonic time measures, one tick wakes many."""
+
+import asyncio
+import heapq
+import math
+import time
+from collections.abc import Callable
+from typing import Final
+
+from gateway.values import Instant
+
+TICK_S: Final = 0.02
+"""Polls that fall due within one tick are woken together: wake-ups are the cost, not work."""
+
+
+def system_now() -> Instant:
+    """Now, on the machine's own clocks."""
+    return Instant(time.time(), time.monotonic())
+
+
+class Ticker:
+    """Waits until a monotonic time, rounded up to the common tick; one loop timer for everybody."""
+
+    def __init__(self, tick_s: float = TICK_S) -> None:
+        self._tick_s = tick_s
+        self._buckets: dict[int, list[asyncio.Future[None]]] = {}
+        self._order: list[int] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def until(self, deadline: float) -> None:
+        """Returns at the first tick at or after ``deadline`` (loop time, in s)."""
+        loop = asyncio.get_running_loop()
+        bucket = math.ceil(deadline / self._tick_s)
+        future: asyncio.Future[None] = loop.create_future()
+        waiting = self._buckets.get(bucket)
+        if waiting is None:
+            self._buckets[bucket] = [future]
+            heapq.heappush(self._order, bucket)
+            if self._order[0] == bucket:
+                self._arm(loop)
+        else:
+            waiting.append(future)
+        await future
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(self._order[0] * self._tick_s, self._wake, loop)
+
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = loop.time() + 1e-6
+        while self._order and self._order[0] * self._tick_s <= now:
+            for future in self._buckets.pop(heapq.heappop(self._order)):
+                if not future.done():
+                    future.set_result(None)
+        if self._order:
+            self._arm(loop)
+
+
+Now = Callable[[], Instant]

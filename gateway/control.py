@@ -1,0 +1,157 @@
+"""The control socket: board and commands on this laptop, with no broker.
+
+One JSON object a line each way. Requests: ``{"ask": "board"}`` and
+``{"ask": "command", "name": ..., "arguments": {...}}``. Answers carry ``ok`` and, if it is false,
+``reason``. Who may connect is a matter of the socket's file mode; commands are recorded under the
+name of the user at the other end.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from gateway.commands import BadCommand, parse_command, parse_object
+from gateway.values import Answer, Command
+from gateway.wire_table import dump
+
+log: Final = structlog.get_logger()
+
+LINE_LIMIT: Final = 65_536
+IDLE_S: Final = 300.0
+CLIENTS: Final = 16
+MODE: Final = 0o660
+
+Board = Callable[[], dict[str, object]]
+Execute = Callable[[Command], Awaitable[Answer]]
+
+
+class ControlServer:
+    """Serves the board and takes commands on a Unix socket."""
+
+    def __init__(
+        self, path: Path, board: Board, execute: Execute, new_id: Callable[[], str]
+    ) -> None:
+        self._path = path
+        self._board = board
+        self._execute = execute
+        self._new_id = new_id
+        self._clients: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Until cancelled; a socket file left over from a killed daemon is replaced."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        server = await asyncio.start_unix_server(self._serve, self._path, limit=LINE_LIMIT)
+        self._path.chmod(MODE)
+        try:
+            async with server:
+                await server.serve_forever()
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
+            for client in self._clients:
+                client.cancel()
+            await asyncio.gather(*self._clients, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None or len(self._clients) >= CLIENTS:
+            writer.write(dump({"ok": False, "reason": f"{CLIENTS} others are connected"}) + b"\n")
+            writer.close()
+            return
+        self._clients.add(task)
+        try:
+            await self._converse(reader, writer)
+        except OSError:
+            log.debug("control_client_gone")
+        except Exception:
+            # The task's boundary: whatever one client brings about costs its own connection.
+            log.exception("control_client_failed")
+        finally:
+            self._clients.discard(task)
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        user = _peer(writer)
+        while True:
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    line = await reader.readline()
+            except ValueError:
+                writer.write(dump({"ok": False, "reason": f"over {LINE_LIMIT} bytes"}) + b"\n")
+                return
+            if not line:
+                return
+            writer.write(dump(await self._answer(line, user)) + b"\n")
+            async with asyncio.timeout(IDLE_S):
+                await writer.drain()
+
+    async def _answer(self, line: bytes, user: str) -> dict[str, object]:
+        try:
+            request = parse_object(line)
+            match request.get("ask"):
+                case "board":
+                    return {"ok": True, "board": self._board()}
+                case "command":
+                    return await self._command(request, user)
+                case other:
+                    raise BadCommand(f"ask {other!r} is not board or command")
+        except BadCommand as error:
+            return {"ok": False, "reason": str(error)}
+
+    async def _command(self, request: dict[str, object], user: str) -> dict[str, object]:
+        arguments = request.get("arguments", {})
+        command = parse_command(str(request.get("name")), user, arguments, self._new_id())
+        answer = await self._execute(command)
+        return {"ok": answer.accepted, "reason": answer.reason, "command": command.command_id}
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    connection: socket.socket = writer.get_extra_info("socket")
+    credentials = connection.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
+    )
+    _, uid, _ = struct.unpack("3i", credentials)
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid-{uid}"
+
+
+class ControlUnavailable(RuntimeError):
+    """No daemon answers on the socket; the text says what to do."""
+
+
+class ControlClient:
+    """The other end, for the verbs of the command line."""
+
+    def __init__(self, path: Path, timeout_s: float = 5.0) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def ask(self, request: dict[str, object]) -> dict[str, object]:
+        """One question, one answer. Raises ControlUnavailable."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(self._timeout_s)
+                connection.connect(os.fspath(self._path))
+                connection.sendall(dump(request) + b"\n")
+                with connection.makefile("rb") as answers:
+                    line = answers.readline()
+        except OSError as error:
+            raise ControlUnavailable(
+                f"{self._path}: {error.strerror or error}; is the gateway running, "
+                "and may this user use its socket?"
+            ) from error
+        answer: dict[str, object] = json.loads(line) if line else {"ok": False, "reason": "closed"}
+        return answer

@@ -1,0 +1,124 @@
+"""How each detector is doing: a state with all its reasons, worked out from what was heard."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from drivers.api import Channel, Flag, Reading
+from drivers.errors import DriverError
+from gateway.values import Instant, LinkState, Measured
+from gateway.wire import DetectorState
+
+_FAULT_FLAGS: Final = frozenset({Flag.INSTRUMENT_FAULT, Flag.LOSS_OF_COUNTS})
+_LEARNING_FLAGS: Final = frozenset({Flag.WARMING_UP, Flag.CALIBRATING_BACKGROUND})
+_WORST_FIRST: Final = ("off_duty", "missing", "stale", "fault", "degraded", "learning")
+
+
+@dataclass(slots=True)
+class DetectorHealth:
+    """What is known about one detector's own condition."""
+
+    detector: str
+    silence_limit_s: float
+    started: Instant
+    heard: Instant | None = None
+    link: LinkState = LinkState.OPENING
+    link_reason: str = ""
+    faults: set[str] = field(default_factory=set)
+    learning: bool = False
+    switched_off: bool = False
+    mismatched: bool = False
+    rejects: Counter[str] = field(default_factory=Counter)
+    last_reject: str = ""
+    latest: dict[tuple[Channel, str], Reading] = field(default_factory=dict)
+    _told: DetectorState | None = None
+
+    def note_sample(self, measured: Measured, now: Instant) -> None:
+        """A valid frame came."""
+        self.heard = now
+        self.mismatched = Flag.IDENTITY_MISMATCH in measured.flags
+        if self.mismatched:
+            self._forget_instrument()
+        if self.mismatched or not measured.readings:
+            return
+        self.learning = not _LEARNING_FLAGS.isdisjoint(measured.flags)
+        self.switched_off = False
+        for flag in _FAULT_FLAGS:
+            self._set_fault(str(flag), flag in measured.flags)
+        for reading in measured.readings:
+            self.latest[reading.channel, reading.part] = reading
+            if reading.channel is Channel.DEVICE_FAULT:
+                self._note_fault(reading.part, bool(reading.value))
+            elif reading.flags and reading.channel is not Channel.BACKGROUND:
+                self.learning |= not _LEARNING_FLAGS.isdisjoint(reading.flags)
+                fault = not _FAULT_FLAGS.isdisjoint(reading.flags)
+                self._set_fault(str(reading.channel), fault)
+            elif self.faults:
+                self._set_fault(str(reading.channel), False)
+
+    def note_passage(self, now: Instant) -> None:
+        """A passage is a valid frame, too."""
+        self.heard = now
+
+    def note_reject(self, error: DriverError) -> None:
+        """Something was rejected: counted by reason, the newest kept."""
+        self.rejects[error.reason] += 1
+        self.last_reject = str(error)
+
+    def changed(self, now: Instant) -> DetectorState | None:
+        """The state if it is another one than told last."""
+        state, reasons = self._state(now)
+        told = self._told
+        if told is not None and told.state == state and told.reasons == reasons:
+            return None
+        since = told.since if told is not None and told.state == state else now
+        self._told = DetectorState(self.detector, state, reasons, since)
+        return self._told
+
+    @property
+    def told(self) -> DetectorState | None:
+        """The state as last told."""
+        return self._told
+
+    def _note_fault(self, part: str, present: bool) -> None:
+        if part == "switched_off":
+            self.switched_off = present
+        else:
+            self._set_fault(part or Channel.DEVICE_FAULT, present)
+
+    def _forget_instrument(self) -> None:
+        """Another one answers: nothing it says is this detector's."""
+        self.latest.clear()
+        self.faults.clear()
+        self.learning = self.switched_off = False
+
+    def _set_fault(self, name: str, present: bool) -> None:
+        if present:
+            self.faults.add(name)
+        else:
+            self.faults.discard(name)
+
+    def _state(self, now: Instant) -> tuple[str, tuple[str, ...]]:
+        found = dict(self._findings(now))
+        for state in _WORST_FIRST:
+            if state in found:
+                return state, tuple(reason for reasons in found.values() for reason in reasons)
+        return "ok", ()
+
+    def _findings(self, now: Instant) -> list[tuple[str, list[str]]]:
+        found: list[tuple[str, list[str]]] = []
+        silent_s = now.mono - (self.heard or self.started).mono
+        if self.switched_off:
+            found.append(("off_duty", ["switched off by its user"]))
+        elif silent_s > self.silence_limit_s:
+            reason = self.link_reason or f"no valid frame for over {self.silence_limit_s:g} s"
+            found.append(("missing" if self.heard is None else "stale", [reason]))
+        elif self.heard is None:
+            found.append(("learning", ["no frame yet"]))
+        if self.faults:
+            found.append(("fault", sorted(self.faults)))
+        if self.mismatched:
+            found.append(("degraded", ["another serial number than configured"]))
+        if self.learning:
+            found.append(("learning", ["warming up"]))
+        return found

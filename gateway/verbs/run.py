@@ -1,0 +1,48 @@
+"""``run``: the daemon."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from config.models import Configuration
+from gateway import logs
+from gateway.app import Gateway
+from gateway.journal_file import JournalUnusable
+from gateway.notify import Notifier
+from gateway.verbs.terminal import Exit, complain, load_or_complain
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("-c", "--config", type=Path, required=True, help="configuration file")
+
+
+def run(arguments: argparse.Namespace) -> Exit:
+    """Runs until SIGTERM or SIGINT."""
+    configuration = load_or_complain(arguments.config)
+    if configuration is None:
+        return Exit.USAGE
+    under_systemd = "JOURNAL_STREAM" in os.environ
+    logs.set_up(
+        configuration.gateway.log_level,
+        as_json=under_systemd or not sys.stderr.isatty(),
+        systemd=under_systemd,
+    )
+    try:
+        asyncio.run(serve(configuration, Notifier()))
+    except JournalUnusable as error:
+        complain(str(error))
+        return Exit.FAULT
+    return Exit.WELL
+
+
+async def serve(configuration: Configuration, notifier: Notifier) -> None:
+    """One gateway, ended by the signals of an orderly stop."""
+    gateway = Gateway(configuration, notifier=notifier)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.stop)
+    await gateway.run()

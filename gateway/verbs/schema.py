@@ -1,0 +1,53 @@
+"""``schema``: the public contracts as JSON Schemas and reference pages, written or compared."""
+
+import argparse
+from pathlib import Path
+
+from gateway.reference import reference_files
+from gateway.verbs.terminal import Exit, complain, say
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("name", nargs="?", help="one file to print, such as sample.schema.json")
+    parser.add_argument("--write", type=Path, metavar="DIR", help="write all files there")
+    parser.add_argument("--check", type=Path, metavar="DIR", help="1 if a file there is not fresh")
+
+
+def run(arguments: argparse.Namespace) -> Exit:
+    """Lists, prints, writes or compares."""
+    files = reference_files()
+    if arguments.write is not None:
+        return _write(files, arguments.write)
+    if arguments.check is not None:
+        return _check(files, arguments.check)
+    if arguments.name is None:
+        say("\n".join(sorted(files)))
+        return Exit.WELL
+    if arguments.name not in files:
+        complain(f"no such file: {arguments.name}; there are: {', '.join(sorted(files))}")
+        return Exit.USAGE
+    say(files[arguments.name].rstrip())
+    return Exit.WELL
+
+
+def _write(files: dict[str, str], directory: Path) -> Exit:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (directory / name).write_text(text, encoding="utf-8")
+    return Exit.WELL
+
+
+def _check(files: dict[str, str], directory: Path) -> Exit:
+    stale = [name for name, text in files.items() if _read(directory / name) != text]
+    stale += [path.name for path in directory.glob("*") if path.name not in files]
+    for name in sorted(stale):
+        complain(f"{directory / name} is not fresh: run dosegate schema --write {directory}")
+    return Exit.FAULT if stale else Exit.WELL
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return None

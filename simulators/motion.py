@@ -1,0 +1,139 @@
+"""Where things are: straight, even pieces, on which an inverse square integrates exactly."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from config.scenario import Pass, Point, Waypoint
+from drivers.api import Position
+
+Vector = tuple[float, float, float]
+
+_EQUATOR_M = 6_378_137.0  # WGS84
+_ECCENTRICITY_2 = 6.694_379_990_14e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Positions in metres at rising times in s; at rest before the first and after the last."""
+
+    times: tuple[float, ...]
+    points: tuple[Vector, ...]
+
+    def at(self, time_s: float) -> Vector:
+        """Where it is."""
+        index = bisect_right(self.times, time_s)
+        if index == 0:
+            return self.points[0]
+        if index == len(self.times):
+            return self.points[-1]
+        start, end = self.times[index - 1], self.times[index]
+        share = (time_s - start) / (end - start)
+        first, last = self.points[index - 1], self.points[index]
+        return _between(first, last, share)
+
+    def speed(self, time_s: float) -> float:
+        """How fast it moves, in m/s."""
+        index = bisect_right(self.times, time_s)
+        if index in (0, len(self.times)):
+            return 0.0
+        way = math.dist(self.points[index - 1], self.points[index])
+        return way / (self.times[index] - self.times[index - 1])
+
+
+def still(point: Point) -> Track:
+    """Somewhere for ever."""
+    return Track((0.0,), ((point.x, point.y, point.z),))
+
+
+def through(waypoints: Sequence[Waypoint]) -> Track:
+    """From point to point."""
+    return Track(
+        tuple(point.t for point in waypoints),
+        tuple((point.x, point.y, point.z) for point in waypoints),
+    )
+
+
+def passing(past: Vector, course: Pass, span_s: float) -> Track:
+    """A straight line beside a point, for ``span_s`` before and after the closest approach."""
+    heading = math.radians(course.heading_deg)
+    east, north = math.sin(heading), math.cos(heading)
+    x, y, z = past
+    x, y = x - north * course.closest_m, y + east * course.closest_m
+    way = course.speed * span_s
+    return Track(
+        (course.at_s - span_s, course.at_s + span_s),
+        ((x - east * way, y - north * way, z), (x + east * way, y + north * way, z)),
+    )
+
+
+def pieces(
+    one: Track, other: Track, from_s: float, to_s: float
+) -> Iterator[tuple[float, Vector, Vector]]:
+    """The way from ``one`` to ``other`` as straight pieces: seconds, first and last vector."""
+    corners = {time for track in (one, other) for time in track.times if from_s < time < to_s}
+    times = [from_s, *sorted(corners), to_s]
+    for start, end in pairwise(times):
+        yield end - start, _apart(one, other, start), _apart(one, other, end)
+
+
+def inverse_square(seconds: float, first: Vector, last: Vector, guard_m: float) -> float:
+    """∫ dt / r² in s/m² along a straight piece; nearer than ``guard_m`` counts as there."""
+    way = math.dist(first, last)
+    if way < 1e-9:
+        return seconds / max(_square(first), guard_m**2)
+    start = sum(a * (b - a) for a, b in zip(first, last, strict=True)) / way
+    closest = math.sqrt(max(_square(first) - start**2, 0.0))
+    edge = math.sqrt(max(guard_m**2 - closest**2, 0.0))
+    end = start + way
+    inside = max(min(end, edge) - max(start, -edge), 0.0)
+    total = inside / guard_m**2
+    total += _tail(max(start, edge), end, closest) + _tail(max(-end, edge), -start, closest)
+    return total * seconds / way
+
+
+def nearest(first: Vector, last: Vector) -> float:
+    """The shortest distance from the origin to a straight piece, in m."""
+    way = math.dist(first, last)
+    if way < 1e-9:
+        return math.sqrt(_square(first))
+    along = -sum(a * (b - a) for a, b in zip(first, last, strict=True)) / way**2
+    return math.sqrt(_square(_between(first, last, min(max(along, 0.0), 1.0))))
+
+
+def globe(origin: tuple[float, float], place: Vector) -> Position:
+    """WGS84 from local metres: the ellipsoid's radii at the origin, good for some kilometres."""
+    latitude, longitude = origin
+    sine = math.sin(math.radians(latitude))
+    flat = 1 - _ECCENTRICITY_2 * sine**2
+    north_m = _EQUATOR_M * (1 - _ECCENTRICITY_2) / flat**1.5
+    east_m = _EQUATOR_M / math.sqrt(flat) * math.cos(math.radians(latitude))
+    return Position(
+        latitude + math.degrees(place[1] / north_m),
+        longitude + math.degrees(place[0] / east_m),
+    )
+
+
+def _tail(start: float, end: float, closest: float) -> float:
+    """∫ ds / (closest² + s²) for 0 <= start; nothing when the piece ends before it."""
+    if end <= start:
+        return 0.0
+    if closest < 1e-6 * start:
+        return 1 / start - 1 / end
+    return (math.atan(end / closest) - math.atan(start / closest)) / closest
+
+
+def _square(vector: Vector) -> float:
+    return sum(part * part for part in vector)
+
+
+def _between(first: Vector, last: Vector, share: float) -> Vector:
+    x, y, z = (a + (b - a) * share for a, b in zip(first, last, strict=True))
+    return x, y, z
+
+
+def _apart(one: Track, other: Track, time_s: float) -> Vector:
+    x, y, z = (b - a for a, b in zip(one.at(time_s), other.at(time_s), strict=True))
+    return x, y, z

@@ -1,0 +1,136 @@
+"""Ports that a gateway can open: pseudo-terminals behind a stable name, and TCP servers.
+
+Bytes that nobody reads are lost, as on a real line. A port can be unplugged and plugged in again.
+"""
+
+import asyncio
+import contextlib
+import os
+import tty
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from simulators.loopback import loopback
+
+READ_SIZE: Final = 4096
+SEND_LIMIT: Final = 1 << 16
+
+Received = Callable[[bytes], None]
+
+
+class Port(Protocol):
+    """One end of a simulated link."""
+
+    async def plug(self) -> None:
+        """The gateway can open it from now on."""
+
+    def send(self, data: bytes) -> bool:
+        """Whether somebody could take the bytes."""
+
+    async def unplug(self) -> None:
+        """It is gone."""
+
+
+class PtyPort:
+    """A serial port: a name in the file system for a pseudo-terminal, a new one at each plug."""
+
+    def __init__(self, path: Path, received: Received) -> None:
+        self._path = path
+        self._received = received
+        self._master = -1
+        self._slave = -1
+
+    async def plug(self) -> None:
+        """Makes a new pseudo-terminal and points the name at it."""
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        self._path.symlink_to(os.ttyname(self._slave))
+        asyncio.get_running_loop().add_reader(self._master, self._readable)
+
+    def send(self, data: bytes) -> bool:
+        """Writes what the terminal's buffer takes."""
+        try:
+            return os.write(self._master, data) == len(data)
+        except OSError:
+            return False
+
+    async def unplug(self) -> None:
+        """Closes both ends, as the kernel does when a cable is pulled."""
+        if self._master < 0:
+            return
+        asyncio.get_running_loop().remove_reader(self._master)
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        os.close(self._master)
+        os.close(self._slave)
+        self._master = self._slave = -1
+
+    def _readable(self) -> None:
+        with contextlib.suppress(OSError):
+            self._received(os.read(self._master, READ_SIZE))
+
+
+class TcpPort:
+    """An instrument that is a TCP server; every client gets the same stream."""
+
+    def __init__(self, received: Received, host: str = "127.0.0.1", number: int = 0) -> None:
+        self._host = loopback(host)
+        self._received = received
+        self.number = number
+        self._server: asyncio.Server | None = None
+        self._clients: set[_Client] = set()
+
+    async def plug(self) -> None:
+        """Listens; on the same number again after unplugging."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._client, self._host, self.number)
+        self.number = self._server.sockets[0].getsockname()[1]
+
+    def send(self, data: bytes) -> bool:
+        """Sends to everybody who is connected."""
+        for client in self._clients:
+            client.send(data)
+        return bool(self._clients)
+
+    async def unplug(self) -> None:
+        """Closes the server and its connections."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        for client in tuple(self._clients):
+            client.cut()
+        await server.wait_closed()
+
+    def _client(self) -> "_Client":
+        return _Client(self._clients, self._received)
+
+
+class _Client(asyncio.Protocol):
+    def __init__(self, everybody: "set[_Client]", received: Received) -> None:
+        self._everybody = everybody
+        self._received = received
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
+            self._everybody.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._everybody.discard(self)
+
+    def send(self, data: bytes) -> None:
+        if self._transport is not None and self._transport.get_write_buffer_size() < SEND_LIMIT:
+            self._transport.write(data)
+
+    def cut(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()

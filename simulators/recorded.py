@@ -1,0 +1,98 @@
+"""A recording as an instrument: it answers what it was asked then as it answered then."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from drivers.codec.recording import Piece
+from simulators.api import Emission, Field
+
+EXCEPTION_BIT: Final = 0x80
+NO_ANSWER: Final = 4
+"""Modbus exception: the device could not answer."""
+
+
+class Recorded:
+    """Plays a recording back; ``is_over`` once nothing is left to say."""
+
+    def __init__(self, pieces: Iterable[Piece]) -> None:
+        self._pieces = tuple(pieces)
+        self._next = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every piece has been used."""
+        return self._next >= len(self._pieces)
+
+    @property
+    def duration_s(self) -> float:
+        """When the last piece was recorded, in s since the start."""
+        return self._pieces[-1].at_s if self._pieces else 0.0
+
+    def advance(self, to_s: float, field: Field) -> Sequence[Emission]:
+        """What it said before it was asked anything."""
+        if self.is_over or not self._pieces[self._next].received:
+            return ()
+        return self._answers(self._pieces[self._next].at_s, self._pieces[self._next].at_s)
+
+    def receive(self, at_s: float, data: bytes, field: Field) -> Sequence[Emission]:
+        """What it said after the next time it was asked this; nothing if it never was."""
+        asked = self._find(data)
+        if asked is None:
+            return ()
+        self._next = asked + 1
+        return self._answers(self._pieces[asked].at_s, at_s)
+
+    def read(
+        self, at_s: float, function: int, address: int, count: int, field: Field
+    ) -> tuple[Sequence[int], Mapping[str, float | int | str | None]] | int:
+        """The registers it answered, or its exception code."""
+        request = bytes((function,)) + address.to_bytes(2) + count.to_bytes(2)
+        answer = b"".join(emission.data for emission in self.receive(at_s, request, field))
+        if len(answer) >= 2 and answer[0] & EXCEPTION_BIT:
+            return answer[1]
+        words = answer[2:]
+        if len(words) < 2:
+            return NO_ANSWER
+        return [int.from_bytes(words[i : i + 2]) for i in range(0, len(words) - 1, 2)], {}
+
+    def _find(self, data: bytes) -> int | None:
+        for index in range(self._next, len(self._pieces)):
+            if not self._pieces[index].received and self._pieces[index].data == data:
+                return index
+        return None
+
+    def _answers(self, from_s: float, at_s: float) -> list[Emission]:
+        answers = []
+        while not self.is_over and self._pieces[self._next].received:
+            piece = self._pieces[self._next]
+            answers.append(Emission(at_s + piece.at_s - from_s, piece.data))
+            self._next += 1
+        return answers
+
+
+class NoField:
+    """A recording needs no field: nothing is asked of this one."""
+
+    def dose_rate(self, at_s: float) -> float:
+        """None."""
+        return 0.0
+
+    def gamma_counts(self, from_s: float, to_s: float, part: int = 0) -> int:
+        """None."""
+        return 0
+
+    def neutron_counts(self, from_s: float, to_s: float, part: int = 0) -> int:
+        """None."""
+        return 0
+
+    def occupied(self, at_s: float) -> bool:
+        """Never."""
+        return False
+
+    def speed_m_s(self, at_s: float) -> float | None:
+        """Unknown."""
+        return None
+
+    def position(self, at_s: float) -> None:
+        """Unknown."""
+        return

@@ -1,0 +1,131 @@
+"""The simulated world: sources, background, movement and rain, and a field for each detector.
+
+Equal seeds and equal sequences of calls give equal numbers.
+"""
+
+from typing import Final
+
+from config.scenario import Pass, Point, Rain, Scenario, ScenarioDetector, Source, Vehicle
+from drivers.api import Position
+from simulators.background import Natural, course_of
+from simulators.counter import counter_of
+from simulators.detector_field import DetectorField
+from simulators.lane import Train, stay_of, train_of
+from simulators.motion import Track, passing, still, through
+from simulators.sources import Emitter, emitter_of
+
+_SHORTEST_SPAN_S: Final = 3600.0
+
+
+class UnknownDetector(LookupError):
+    """No detector of this scenario has that id."""
+
+
+class World:
+    """Everything outside the instruments."""
+
+    def __init__(self, scenario: Scenario, seed: int | None = None) -> None:
+        self._scenario = scenario
+        self._seed = scenario.scenario.seed if seed is None else seed
+        self._rains: list[Rain] = list(scenario.rain)
+        self._emitters: list[Emitter] = []
+        self._cargo = {each.cargo for each in scenario.vehicle}
+        self._fields = {each.id: self._field(each) for each in scenario.detector}
+        for vehicle in scenario.vehicle:
+            self.field(vehicle.portal).lane.trains.append(Train(stay_of(vehicle)))
+        for occupancy in scenario.occupancy:
+            self.field(occupancy.portal).lane.trains.append(train_of(occupancy))
+        for source in scenario.source:
+            self.add_source(source)
+
+    def field(self, detector_id: str) -> DetectorField:
+        """What one detector is in. Raises UnknownDetector."""
+        if detector_id not in self._fields:
+            raise UnknownDetector(detector_id)
+        return self._fields[detector_id]
+
+    def add_source(self, source: Source) -> None:
+        """Puts a source on stage; one of the same name is replaced."""
+        track = self._track_of(source)
+        self._emitters[:] = [each for each in self._emitters if each.name != source.id]
+        emitter = emitter_of(source, track)
+        emitter.enters_lanes &= source.id not in self._cargo  # its vehicle occupies the lane
+        self._emitters.append(emitter)
+
+    def remove_source(self, source_id: str, at_s: float) -> bool:
+        """Takes a source away from ``at_s`` on; False if there is none of that name."""
+        found = [each for each in self._emitters if each.name == source_id]
+        for emitter in found:
+            emitter.leaves_s = min(emitter.leaves_s, at_s)
+        return bool(found)
+
+    def add_rain(self, rain: Rain) -> None:
+        """Lets it rain on everybody."""
+        self._rains.append(rain)
+
+    def sources(self, at_s: float) -> tuple[str, ...]:
+        """The names of the sources on stage."""
+        return tuple(each.name for each in self._emitters if each.is_there(at_s))
+
+    def _field(self, detector: ScenarioDetector) -> DetectorField:
+        changes = [
+            change
+            for change in self._scenario.background_change
+            if not change.detectors or detector.id in change.detectors
+        ]
+        level, site = self._scenario.background.dose_rate, self._scenario.site
+        return DetectorField(
+            detector=detector,
+            counter=counter_of(detector),
+            track=self._place(detector),
+            natural=Natural(course_of(level, changes), self._rains),
+            emitters=self._emitters,
+            origin=None if site is None else (site.latitude, site.longitude),
+            standing=self._standing(detector),
+            seed=self._seed,
+        )
+
+    def _place(self, detector: ScenarioDetector) -> Track | None:
+        if detector.path is not None:
+            return through(detector.path)
+        if detector.at is not None:
+            return still(detector.at)
+        for post in self._scenario.post:
+            if post.id == detector.post and None not in (post.plan_x_m, post.plan_y_m):
+                return still(Point(x=post.plan_x_m or 0.0, y=post.plan_y_m or 0.0))
+        return None
+
+    def _standing(self, detector: ScenarioDetector) -> Position | None:
+        """Where a detector without plan coordinates stands on the globe."""
+        for post in self._scenario.post:
+            if post.id == detector.post and post.latitude is not None:
+                return Position(post.latitude, post.longitude or 0.0)
+        return None
+
+    def _track_of(self, source: Source) -> Track:
+        if source.at is not None:
+            return still(source.at)
+        if source.path is not None:
+            return through(source.path)
+        course = source.passing or self._ride(source.id)
+        track = self.field(course.past).track
+        if track is None:
+            raise ValueError(f"{course.past} has no place that one could pass")
+        span = max(self._scenario.scenario.duration_s, _SHORTEST_SPAN_S)
+        return passing(track.at(course.at_s), course, span)
+
+    def _ride(self, source_id: str) -> Pass:
+        for vehicle in self._scenario.vehicle:
+            if vehicle.cargo == source_id:
+                return _course(vehicle)
+        raise ValueError(f"the source {source_id} has no place")
+
+
+def _course(vehicle: Vehicle) -> Pass:
+    return Pass.model_construct(
+        past=vehicle.portal,
+        closest_m=vehicle.closest_m,
+        speed=vehicle.speed,
+        at_s=vehicle.at_s,
+        heading_deg=90.0,
+    )
