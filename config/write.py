@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from config.models import Configuration
+from config.models import Configuration, Levels
 
 _UNITS: Final = {
     "raise": "µSv/h",
@@ -21,7 +21,17 @@ def to_toml(configuration: Configuration) -> str:
     data = configuration.model_dump(
         mode="python", by_alias=True, exclude_none=True, exclude_defaults=True
     )
+    _keep_decisions(configuration.alarms.levels, data.get("alarms", {}).get("levels", {}))
+    for detector, written in zip(configuration.detector, data.get("detector", ()), strict=True):
+        _keep_decisions(detector.levels, written.get("levels", {}))
     return "\n".join(_document(data)) + "\n"
+
+
+def _keep_decisions(levels: Levels, written: dict[str, dict[str, object]]) -> None:
+    """``enabled = true`` is the default and yet decides where somebody wrote it."""
+    for name, level in written.items():
+        if "enabled" in getattr(levels, name).model_fields_set:
+            level["enabled"] = getattr(levels, name).enabled
 
 
 def _document(data: Mapping[str, object]) -> Iterator[str]:
@@ -45,13 +55,22 @@ def _value(key: str, value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{_key(name)} = {_value(name, each)}" for name, each in value.items())
+        # A driver's options are plain numbers whatever they are called.
+        inner = ", ".join(
+            f"{_key(name)} = {_value('' if key == 'options' else name, each)}"
+            for name, each in value.items()
+        )
         return "{ " + inner + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(key, each) for each in value) + "]"
-    return json.dumps(str(value), ensure_ascii=False)
+    return _text(str(value))
+
+
+def _text(text: str) -> str:
+    """A basic string; TOML wants one character escaped that JSON does not."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _key(name: str) -> str:
     plain = name.replace("-", "").replace("_", "")
-    return name if plain.isascii() and plain.isalnum() else json.dumps(name, ensure_ascii=False)
+    return name if plain.isascii() and plain.isalnum() else _text(name)

@@ -144,7 +144,7 @@ class Table:
             found.append(Table(self.file, where, value))
         return tuple(found)
 
-    def keys(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """All keys there are; for tables whose keys are data."""
         self._asked.extend(self._data)
         return tuple(self._data)

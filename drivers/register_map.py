@@ -13,17 +13,32 @@ No expressions. Everything unknown, overlapping or outside its block is a MapErr
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 from typing import Final
 
 from drivers.api import Channel, Flag, Quantity, Verified
-from drivers.codec.words import Item, Number, WordOrder, WordType
+from drivers.codec.words import Item, WordOrder, WordType
 from drivers.map_table import MapError, Table
+from drivers.register_table import (
+    Activity,
+    BaseFrom,
+    BitsWord,
+    Block,
+    Field,
+    Form,
+    Identifier,
+    Kind,
+    Mask,
+    Meaning,
+    Pace,
+    PassageRule,
+    Published,
+    Reading,
+    RegisterMap,
+)
 from drivers.units import UnknownUnit, parse_unit
 
-__all__ = ["MapError", "RegisterMap", "parse_map"]
+__all__ = ["MapError", "parse_map"]
 
 MAX_COUNT: Final = 125
 """Registers in one reading (Modbus Application Protocol V1.1b3, 6.3)."""
@@ -34,181 +49,6 @@ LINKS: Final = ("modbus_tcp", "modbus_rtu")
 
 _STATES: Final = (Channel.DEVICE_ALARM, Channel.DEVICE_FAULT, Channel.TAMPER)
 _NOT_NUMBERS: Final = (*_STATES, Channel.NUCLIDE, Channel.SPECTRUM, Channel.POSITION)
-
-
-class Reading(StrEnum):
-    """When a block is read."""
-
-    ONCE = "once"
-    CYCLE = "cycle"
-
-
-class Activity(StrEnum):
-    """What makes the driver poll faster."""
-
-    OCCUPIED = "occupied"
-    ALARM = "alarm"
-
-
-class Form(StrEnum):
-    """How a number becomes text."""
-
-    DECIMAL = "decimal"
-    HEX = "hex"
-
-
-class Kind(StrEnum):
-    """What a bit says while it is set."""
-
-    ALARM = "alarm"
-    FAULT = "fault"
-    TAMPER = "tamper"
-    FLAG = "flag"
-    OCCUPIED = "occupied"
-
-
-@dataclass(frozen=True, slots=True)
-class BaseFrom:
-    """Where a block's address stands in another: offsets of address and length."""
-
-    block: str
-    base: int
-    length: int
-    min_length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Registers that are read together."""
-
-    name: str
-    read: Reading
-    function: int
-    address: int
-    count: int
-    base_from: BaseFrom | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Mask:
-    """Bits of a named word."""
-
-    word: str
-    bits: int
-
-
-@dataclass(frozen=True, slots=True)
-class Identifier:
-    """A number that tells who the instrument is, or one of its settings."""
-
-    name: str
-    block: str
-    item: Item
-    form: Form
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """How a field is published. ``scale`` turns the register's number into ``unit``."""
-
-    channel: Channel
-    unit: str
-    part: str = ""
-    quantity: Quantity | None = None
-    scale: Fraction | None = None
-    wire_unit: str = ""
-    window_s: float | None = None
-    valid_while: Mask | None = None
-    over_range_while: Mask | None = None
-    only_occupied: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A number in a block; without ``published`` it is known but not told."""
-
-    name: str
-    block: str
-    item: Item
-    invalid: frozenset[Number] = frozenset()
-    published: Published | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What one bit says: a state's ``part``, or a flag."""
-
-    kind: Kind
-    part: str = ""
-    flag: Flag | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BitsWord:
-    """A word of bits: number and meaning of each that has one."""
-
-    name: str
-    block: str
-    item: Item
-    meanings: tuple[tuple[int, Meaning], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PassageRule:
-    """Occupancy by counter change; names are those of fields and of alarm parts."""
-
-    counter: str
-    restart: str | None
-    gamma_alarm: tuple[str, ...]
-    neutron_alarm: tuple[str, ...]
-    gamma_max: str
-    gamma_basis: str
-    neutron_max: str
-    neutron_basis: str
-    speed: str | None
-    direction_unknown: Mask | None
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Poll periods in s, and what makes it the active one."""
-
-    idle_s: float
-    active_s: float
-    active_while: tuple[Activity, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RegisterMap:
-    """One instrument family as a table."""
-
-    name: str
-    title: str
-    source: str
-    verified: Verified
-    classes: tuple[str, ...]
-    links: tuple[str, ...]
-    silence_s: float
-    tcp_port: int | None
-    pace: Pace
-    blocks: tuple[Block, ...]
-    identifiers: tuple[Identifier, ...]
-    fields: tuple[Field, ...]
-    bits: tuple[BitsWord, ...]
-    passage: PassageRule | None
-
-    def block(self, name: str) -> Block:
-        """The block of that name."""
-        return next(block for block in self.blocks if block.name == name)
-
-    def items(self, block: str) -> Mapping[str, Item]:
-        """All items of a block by name."""
-        parts: tuple[Identifier | Field | BitsWord, ...] = (
-            *self.identifiers,
-            *self.fields,
-            *self.bits,
-        )
-        return {each.name: each.item for each in parts if each.block == block}
 
 
 def parse_map(file: str, text: str) -> RegisterMap:
@@ -225,6 +65,7 @@ def parse_map(file: str, text: str) -> RegisterMap:
     fields = tuple(_field(table, layout, names) for table in top.tables("field"))
     bits = tuple(_bits(table, layout) for table in words)
     _check_channels(top, fields)
+    _check_blocks(top, fields, bits)
     parsed = RegisterMap(
         name=top.text("name"),
         title=top.text("title"),
@@ -382,7 +223,7 @@ def _meanings(table: Table | None) -> tuple[tuple[int, Meaning], ...]:
     if table is None:
         return ()
     found = []
-    for key in table.keys():
+    for key in table.names():
         if not key.isdecimal() or not 0 <= int(key) <= 15:
             raise table.error(key, "is not the number of a bit, 0 to 15")
         found.append((int(key), _meaning(table.table(key))))
@@ -420,6 +261,18 @@ def _check_channels(top: Table, fields: Iterable[Field]) -> None:
         seen.add(key)
 
 
+def _check_blocks(top: Table, fields: Iterable[Field], bits: Iterable[BitsWord]) -> None:
+    """A block must explain itself: its words arrive together, those of others may not."""
+    block_of = {word.name: word.block for word in bits}
+    for number, field in enumerate(fields, start=1):
+        how = field.published
+        masks = () if how is None else (how.valid_while, how.over_range_while)
+        for key, mask in zip(("valid_while", "over_range_while"), masks, strict=False):
+            if mask is not None and block_of[mask.word] != field.block:
+                where = f"field[{number}].{key}.word"
+                raise top.error(where, f"{mask.word!r} is not in block {field.block!r}")
+
+
 def _pace(table: Table, bits: Iterable[BitsWord]) -> Pace:
     idle_s = table.positive("idle_s")
     pace = Pace(
@@ -440,14 +293,18 @@ def _passage(
 ) -> PassageRule | None:
     if table is None:
         return None
+    counters = {each.name: each for each in fields if each.item.type is WordType.U16}
+    counter = table.one_of("counter", counters)
+    block = counters[counter].block
+    whole = [each.name for each in fields if each.block == block and not each.item.type.is_float]
+    told = [each.name for each in fields if each.block == block and each.published is not None]
+    bits = [each for each in bits if each.block == block]
     all_meanings = [meaning for word in bits for _, meaning in word.meanings]
     parts = sorted({each.part for each in all_meanings if each.kind is Kind.ALARM})
     if not any(each.kind is Kind.OCCUPIED for each in all_meanings):
-        raise table.error("", "needs a bit that says occupied")
-    whole = [each.name for each in fields if not each.item.type.is_float]
-    told = [each.name for each in fields if each.published is not None]
+        raise table.error("", f"needs a bit of block {block!r} that says occupied")
     rule = PassageRule(
-        counter=table.one_of("counter", whole),
+        counter=counter,
         restart=table.one_of("restart", whole) if "restart" in table else None,
         gamma_alarm=table.texts("gamma_alarm", parts),
         neutron_alarm=table.texts("neutron_alarm", parts),

@@ -1,13 +1,22 @@
-"""The driver of every instrument that is only a table of registers (``drivers/maps/*.toml``).
+"""Instruments that are only a table of registers: one driver, read from a map.
 
-Named behaviours, chosen by the map: a block's base address from a register of another, where that
-is plausible, else the documented one; a faster poll while occupied or alarming; passages by
-counter change (``drivers.codec.occupancy``).
+``drivers/maps/<name>.toml`` says what stands where and where that was read; the grammar is that of
+``drivers.register_map``. The name of a map with underscores is its DriverInfo in this module, such
+as ``aspect_rpm_modbus_tcp``. Each map states its own source and how well it is verified.
+
+- A short or long answer is a DecodeError. One block that fails costs the others nothing.
+- A block of zeros that has a bit for "valid" is no statement: its numbers have no value and are
+  flagged, its states are not told, and the lane stays as it was.
+- Polled counts may repeat or skip: they are never independent.
+- Base address from a register: used where it lies behind the block that names it and is long
+  enough, until the instrument refuses it; else the documented one.
 """
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from math import isfinite
 from typing import Final
 
 from drivers.api import (
@@ -22,12 +31,11 @@ from drivers.api import (
     Sample,
 )
 from drivers.codec.occupancy import CounterLane, Look, Peak
-from drivers.codec.words import Number, Words, finite
+from drivers.codec.words import Number, Words, encode_items
 from drivers.errors import DecodeError, Refused, Reject
-from drivers.register_map import (
-    ADDRESSES,
+from drivers.register_map import ADDRESSES, MAX_COUNT, parse_map
+from drivers.register_table import (
     Activity,
-    BitsWord,
     Block,
     Field,
     Form,
@@ -38,39 +46,132 @@ from drivers.register_map import (
     PassageRule,
     Published,
     RegisterMap,
-    parse_map,
 )
-from drivers.register_map import Reading as When
+from drivers.register_table import Reading as When
 
-WHO: Final = ("model", "serial", "firmware")
-_STATES: Final = {
+WORD_MAX: Final = 0xFFFF
+_CHANNEL: Final = {
     Kind.ALARM: Channel.DEVICE_ALARM,
     Kind.FAULT: Channel.DEVICE_FAULT,
     Kind.TAMPER: Channel.TAMPER,
 }
+_Masks = tuple[tuple[int, int], ...]
+_States = Mapping[tuple[Kind, str], bool]
 
-Numbers = Mapping[str, Number]
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one block says; ``look`` is for the lane, if the block has its counter."""
+
+    readings: tuple[Reading, ...]
+    flags: tuple[Flag, ...] = ()
+    occupied: bool | None = None
+    active: bool = False
+    look: Look | None = None
 
 
-class _BlockReader:
-    """The items of one block, compiled once."""
+class BlockDecoder:
+    """The part of a map that stands in one block; masks are (offset, bits)."""
 
     def __init__(self, plan: RegisterMap, block: Block) -> None:
-        items = plan.items(block.name)
         self.block = block
-        self._names = tuple(items)
-        self._words = Words(tuple(items.values()))
+        fields = [field for field in plan.fields if field.block == block.name]
+        self._words = Words([field.item for field in fields])
+        self._names = [field.name for field in fields]
+        self._told = [(each, each.published) for each in fields if each.published is not None]
+        words = [word for word in plan.bits if word.block == block.name]
+        self._at = {word.name: word.item.offset for word in words}
+        self._states: dict[tuple[Kind, str], _Masks] = {}
+        self._flags: dict[Flag, _Masks] = {}
+        self._occupied: _Masks = ()
+        for word in words:
+            for number, meaning in word.meanings:
+                self._learn((word.item.offset, 1 << number), meaning)
+        self._says_valid = any(how.valid_while for _, how in self._told)
+        self._active_while = plan.pace.active_while
+        rule = plan.passage
+        self._passage = rule if rule is not None and rule.counter in self._names else None
 
-    def request(self, base: int) -> ReadBlock:
-        """The question for the whole block."""
-        return ReadBlock(self.block.function, base, self.block.count)
+    def decode(self, words: Sequence[int]) -> Told:
+        """The block's values. Raises DecodeError if it is not whole."""
+        check_whole(self.block, words)
+        if self._says_valid and not any(words):
+            lost = (how for _, how in self._told if not how.only_occupied)
+            return Told(tuple(_reading(how, None, (Flag.INSTRUMENT_FAULT,)) for how in lost))
+        numbers = dict(zip(self._names, self._words.decode(words), strict=True))
+        occupied = _is_any(words, self._occupied) if self._occupied else None
+        readings = {
+            field.name: self._number(field, how, numbers[field.name], words)
+            for field, how in self._told
+        }
+        states = {key: _is_any(words, masks) for key, masks in self._states.items()}
+        now = [
+            readings[field.name] for field, how in self._told if occupied or not how.only_occupied
+        ]
+        return Told(
+            (*now, *(_state_reading(*key, is_set) for key, is_set in states.items())),
+            tuple(flag for flag, masks in self._flags.items() if _is_any(words, masks)),
+            occupied,
+            self._is_active(bool(occupied), states),
+            self._look(words, bool(occupied), numbers, readings, states),
+        )
 
-    def read(self, registers: Sequence[int]) -> dict[str, Number]:
-        """The numbers by name. Raises DecodeError if the block is not whole."""
-        if len(registers) != self.block.count or not all(0 <= r < 0x10000 for r in registers):
-            detail = f"{len(registers)} registers of {self.block.count} in block {self.block.name}"
-            raise DecodeError(Reject.TRUNCATED, _raw(registers), detail)
-        return dict(zip(self._names, self._words.decode(registers), strict=True))
+    def _learn(self, mask: tuple[int, int], meaning: Meaning) -> None:
+        if meaning.kind is Kind.OCCUPIED:
+            self._occupied += (mask,)
+        elif meaning.flag is not None:
+            self._flags[meaning.flag] = (*self._flags.get(meaning.flag, ()), mask)
+        else:
+            key = (meaning.kind, meaning.part)
+            self._states[key] = (*self._states.get(key, ()), mask)
+
+    def _number(
+        self, field: Field, how: Published, number: Number, words: Sequence[int]
+    ) -> Reading:
+        flags: tuple[Flag, ...] = ()
+        if not isfinite(number) or not self._holds(how.valid_while, words, missing=True):
+            flags = (Flag.INSTRUMENT_FAULT,)
+        if self._holds(how.over_range_while, words, missing=False):
+            flags += (Flag.OVER_RANGE,)
+        value: Number | None = None
+        if not flags and number not in field.invalid:
+            value = number if how.scale is None else float(number * how.scale)
+        return _reading(how, value, flags, f"{number} {how.wire_unit}".rstrip())
+
+    def _holds(self, mask: Mask | None, words: Sequence[int], *, missing: bool) -> bool:
+        """Whether all bits of the mask are set; ``missing`` without a mask."""
+        if mask is None:
+            return missing
+        return words[self._at[mask.word]] & mask.bits == mask.bits
+
+    def _is_active(self, occupied: bool, states: _States) -> bool:
+        alarmed = any(is_set for (kind, _), is_set in states.items() if kind is Kind.ALARM)
+        return (occupied and Activity.OCCUPIED in self._active_while) or (
+            alarmed and Activity.ALARM in self._active_while
+        )
+
+    def _look(
+        self,
+        words: Sequence[int],
+        occupied: bool,
+        numbers: Mapping[str, Number],
+        readings: Mapping[str, Reading],
+        states: _States,
+    ) -> Look | None:
+        rule = self._passage
+        if rule is None:
+            return None
+        return Look(
+            counter=int(numbers[rule.counter]),
+            occupied=occupied,
+            gamma_alarm=any(states[Kind.ALARM, part] for part in rule.gamma_alarm),
+            neutron_alarm=any(states[Kind.ALARM, part] for part in rule.neutron_alarm),
+            gamma=_peak(readings[rule.gamma_max]),
+            neutron=_peak(readings[rule.neutron_max]),
+            speed_m_s=None if rule.speed is None else readings[rule.speed].value,
+            direction_unknown=self._holds(rule.direction_unknown, words, missing=False),
+            uptime=None if rule.restart is None else int(numbers[rule.restart]),
+        )
 
 
 class RegisterDriver:
@@ -78,145 +179,128 @@ class RegisterDriver:
 
     def __init__(self, plan: RegisterMap) -> None:
         self._plan = plan
-        readers = [_BlockReader(plan, block) for block in plan.blocks]
-        self._once = [each for each in readers if each.block.read is When.ONCE]
-        self._cycle = [each for each in readers if each.block.read is When.CYCLE]
-        self._bases = {block.name: block.address for block in plan.blocks}
-        self._lane = None if plan.passage is None else CounterLane(plan.passage.gamma_basis)
-        self._elapsed: Number | None = None
-        self._busy = False
+        self._decoders = [
+            BlockDecoder(plan, block) for block in plan.blocks if block.read is When.CYCLE
+        ]
+        self._bases: dict[str, int] = {}
+        self._active = False
+        self._lane = None if plan.passage is None else _lane(plan.passage)
 
     @property
     def poll_s(self) -> float:
-        """The active period while what the map names goes on, else the idle one."""
-        open_lane = self._lane is not None and self._lane.is_open
-        return self._plan.pace.active_s if self._busy or open_lane else self._plan.pace.idle_s
+        """The active period while alarmed or occupied, as the map says, or inside a passage."""
+        busy = self._active or (self._lane is not None and self._lane.is_open)
+        return self._plan.pace.active_s if busy else self._plan.pace.idle_s
 
     def identify(self) -> Generator[ReadBlock, tuple[int, ...], Identity]:
         """Base addresses and settings; a refused description leaves the documented addresses."""
-        self._bases = {block.name: block.address for block in self._plan.blocks}
+        self._bases.clear()
         if self._lane is not None:
             self._lane.interrupted()
-        said: dict[str, str] = {}
-        for reader in self._once:
+        told: dict[str, str] = {}
+        for block in self._plan.blocks:
+            if block.read is not When.ONCE:
+                continue
             try:
-                registers = yield reader.request(reader.block.address)
+                words = yield ReadBlock(block.function, block.address, block.count)
             except Refused:
                 continue
-            numbers = reader.read(registers)
-            self._find_bases(reader.block, registers)
-            said |= _texts(self._plan.identifiers, reader.block, numbers)
-        model, serial, firmware = (said.pop(name, None) for name in WHO)
-        return Identity(model, serial, firmware, settings=tuple(said.items()))
+            check_whole(block, words)
+            if any(words):
+                told.update(self._identifiers(block, words))
+                self._find_bases(block, words)
+        model, serial, firmware = (told.pop(name, None) for name in ("model", "serial", "firmware"))
+        return Identity(model, serial, firmware, settings=tuple(told.items()))
 
     def poll(self) -> Generator[ReadBlock, tuple[int, ...], Iterable[Output]]:
         """One sample of all blocks, then the passages that are over."""
-        numbers: dict[str, Number] = {}
-        zeros = True
-        for reader in self._cycle:
-            registers = yield reader.request(self._bases[reader.block.name])
-            numbers |= reader.read(registers)
-            zeros = zeros and not any(registers)
-        sample = self._sample(numbers)
-        if zeros or self._lane is None or self._plan.passage is None:
-            return (sample,)
-        if self._has_restarted(self._plan.passage, numbers):
-            self._lane.interrupted()
-        return (sample, *self._lane.step(_look(self._plan.passage, numbers, sample)))
+        told: list[Told] = []
+        errors: list[Output] = []
+        for decoder in self._decoders:
+            block = decoder.block
+            base = self._bases.get(block.name, block.address)
+            try:
+                words = yield ReadBlock(block.function, base, block.count)
+            except Refused:
+                self._bases.pop(block.name, None)
+                raise
+            try:
+                told.append(decoder.decode(words))
+            except DecodeError as error:
+                errors.append(error)
+        return errors + self._outputs(told)
 
-    def _sample(self, numbers: Numbers) -> Sample:
-        states = [state for word in self._plan.bits for state in _states(word, numbers)]
-        flags = tuple(
-            meaning.flag
-            for meaning in _set_bits(self._plan.bits, numbers)
-            if meaning.flag is not None
-        )
-        occupied = any(
-            meaning.kind is Kind.OCCUPIED for meaning in _set_bits(self._plan.bits, numbers)
-        )
-        alarming = any(each.channel is Channel.DEVICE_ALARM and each.value for each in states)
-        active = self._plan.pace.active_while
-        self._busy = (occupied and Activity.OCCUPIED in active) or (
-            alarming and Activity.ALARM in active
-        )
-        readings = [
-            _reading(field, field.published, numbers)
-            for field in self._plan.fields
-            if field.published is not None and (occupied or not field.published.only_occupied)
+    def _outputs(self, told: Sequence[Told]) -> list[Output]:
+        if not told:
+            return []
+        self._active = any(each.active for each in told)
+        states = [each.occupied for each in told if each.occupied is not None]
+        outputs: list[Output] = [
+            Sample(
+                tuple(reading for each in told for reading in each.readings),
+                flags=tuple(flag for each in told for flag in each.flags),
+                occupied=any(states) if states else None,
+            )
         ]
-        tells_occupancy = self._plan.passage is not None
-        return Sample(
-            (*readings, *states), flags=flags, occupied=occupied if tells_occupancy else None
-        )
+        for each in told:
+            if each.look is not None and self._lane is not None:
+                outputs += self._lane.step(each.look)
+        return outputs
 
-    def _find_bases(self, said_by: Block, registers: Sequence[int]) -> None:
-        """A base is plausible behind the block that tells it and within the address space."""
+    def _identifiers(self, block: Block, words: Sequence[int]) -> dict[str, str]:
+        found = [each for each in self._plan.identifiers if each.block == block.name]
+        numbers = Words([each.item for each in found]).decode(words)
+        return {each.name: _text(each, n) for each, n in zip(found, numbers, strict=True)}
+
+    def _find_bases(self, said_by: Block, words: Sequence[int]) -> None:
         for block in self._plan.blocks:
             rule = block.base_from
             if rule is None or rule.block != said_by.name:
                 continue
-            base, length = registers[rule.base], registers[rule.length]
-            behind = said_by.address + said_by.count
-            if length >= rule.min_length and behind <= base <= ADDRESSES - block.count:
+            base, length = words[rule.base], words[rule.length]
+            is_behind = said_by.address + said_by.count <= base <= ADDRESSES - block.count
+            if length >= rule.min_length and is_behind:
                 self._bases[block.name] = base
 
-    def _has_restarted(self, rule: PassageRule, numbers: Numbers) -> bool:
-        """Whether the instrument's own elapsed time went back: its counters may have too."""
-        if rule.restart is None:
-            return False
-        before, self._elapsed = self._elapsed, numbers[rule.restart]
-        return before is not None and self._elapsed < before
+
+def check_whole(block: Block, words: Sequence[int]) -> None:
+    """Raises DecodeError unless these are the registers of the block."""
+    if len(words) != block.count:
+        reason = Reject.TRUNCATED if len(words) < block.count else Reject.CONTENT
+        detail = f"{len(words)} registers of block {block.name}, {block.count} expected"
+    elif min(words) < 0 or max(words) > WORD_MAX:
+        reason, detail = Reject.CONTENT, f"block {block.name} holds what is no register"
+    else:
+        return
+    raw = b"".join((word & WORD_MAX).to_bytes(2) for word in words[:MAX_COUNT])
+    raise DecodeError(reason, raw, detail)
 
 
-def _raw(registers: Sequence[int]) -> bytes:
-    return b"".join((register & 0xFFFF).to_bytes(2) for register in registers[:125])
+def encode(plan: RegisterMap, block: str, numbers: Mapping[str, Number]) -> tuple[int, ...]:
+    """A block's registers from numbers by name, words of bits among them; the rest is zero."""
+    return encode_items(plan.items(block), numbers, plan.block(block).count)
 
 
-def _texts(identifiers: Iterable[Identifier], block: Block, numbers: Numbers) -> Mapping[str, str]:
-    return {
-        each.name: f"{numbers[each.name]:#x}" if each.form is Form.HEX else str(numbers[each.name])
-        for each in identifiers
-        if each.block == block.name
-    }
+def _lane(rule: PassageRule) -> CounterLane:
+    return CounterLane(rule.gamma_basis, rule.neutron_basis)
 
 
-def _is_set(mask: Mask | None, numbers: Numbers) -> bool:
-    return mask is not None and int(numbers[mask.word]) & mask.bits != 0
+def _is_any(words: Sequence[int], masks: _Masks) -> bool:
+    for offset, bits in masks:
+        if words[offset] & bits:
+            return True
+    return False
 
 
-def _set_bits(words: Iterable[BitsWord], numbers: Numbers) -> Iterable[Meaning]:
-    return (
-        meaning
-        for word in words
-        for bit, meaning in word.meanings
-        if int(numbers[word.name]) >> bit & 1
-    )
+def _text(identifier: Identifier, number: Number) -> str:
+    if identifier.form is Form.HEX:
+        return f"0x{int(number):0{4 * identifier.item.type.words}X}"
+    return str(number)
 
 
-def _states(word: BitsWord, numbers: Numbers) -> Iterable[Reading]:
-    """One state a part, set if any of its bits is."""
-    found: dict[tuple[Channel, str], int] = {}
-    for bit, meaning in word.meanings:
-        channel = _STATES.get(meaning.kind)
-        if channel is not None:
-            key = (channel, meaning.part)
-            found[key] = found.get(key, 0) | int(numbers[word.name]) >> bit & 1
-    return [
-        Reading(channel, value, "1", window_s=0.0, part=part)
-        for (channel, part), value in found.items()
-    ]
-
-
-def _reading(field: Field, how: Published, numbers: Numbers) -> Reading:
-    """The number, or none with the reason: too high to count, not measuring, no number."""
-    number = finite(numbers[field.name], field.invalid)
-    flags: tuple[Flag, ...] = ()
-    if _is_set(how.over_range_while, numbers):
-        number, flags = None, (Flag.OVER_RANGE,)
-    elif how.valid_while is not None and not _is_set(how.valid_while, numbers):
-        number, flags = None, (Flag.INSTRUMENT_FAULT,)
-    value = number if number is None or how.scale is None else float(number * how.scale)
-    raw = f"{numbers[field.name]} {how.wire_unit}".rstrip()
+def _reading(
+    how: Published, value: Number | None, flags: tuple[Flag, ...], raw: str = ""
+) -> Reading:
     return Reading(
         how.channel,
         value,
@@ -229,31 +313,13 @@ def _reading(field: Field, how: Published, numbers: Numbers) -> Reading:
     )
 
 
-def _look(rule: PassageRule, numbers: Numbers, sample: Sample) -> Look:
-    alarms = {
-        each.part for each in sample.readings if each.channel is Channel.DEVICE_ALARM and each.value
-    }
-    direction = rule.direction_unknown
-    return Look(
-        counter=int(numbers[rule.counter]),
-        occupied=bool(sample.occupied),
-        gamma_alarm=not alarms.isdisjoint(rule.gamma_alarm),
-        neutron_alarm=not alarms.isdisjoint(rule.neutron_alarm),
-        gamma=_peak(sample, Channel.GAMMA_COUNTS),
-        neutron=_peak(sample, Channel.NEUTRON_COUNTS),
-        speed_m_s=next(
-            (each.value for each in sample.readings if each.channel is Channel.SPEED), None
-        ),
-        direction_unknown=direction is not None
-        and int(numbers[direction.word]) & direction.bits == direction.bits,
-    )
+@cache
+def _state_reading(kind: Kind, part: str, is_set: bool) -> Reading:
+    return Reading(_CHANNEL[kind], int(is_set), "1", part=part)
 
 
-def _peak(sample: Sample, channel: Channel) -> Peak:
-    for reading in sample.readings:
-        if reading.channel is channel:
-            return Peak(reading.value, Flag.OVER_RANGE in reading.flags)
-    return Peak()
+def _peak(reading: Reading) -> Peak:
+    return Peak(reading.value, Flag.OVER_RANGE in reading.flags)
 
 
 @cache
@@ -269,20 +335,16 @@ def driver_info(plan: RegisterMap) -> DriverInfo:
     def create(_options: Options) -> RegisterDriver:
         return RegisterDriver(plan)
 
-    told = {each.published.channel for each in plan.fields if each.published is not None}
-    told |= {
-        _STATES[meaning.kind]
-        for word in plan.bits
-        for _, meaning in word.meanings
-        if meaning.kind in _STATES
-    }
+    told = [field.published.channel for field in plan.fields if field.published is not None]
+    kinds = [meaning.kind for word in plan.bits for _, meaning in word.meanings]
+    told += [channel for kind, channel in _CHANNEL.items() if kind in kinds]
     return DriverInfo(
         name=plan.name,
         title=plan.title,
         contract="registers",
         classes=plan.classes,
         links=plan.links,
-        channels=tuple(channel for channel in Channel if channel in told),
+        channels=tuple(dict.fromkeys(told)),
         source=plan.source,
         verified=plan.verified,
         silence_s=plan.silence_s,

@@ -32,7 +32,7 @@ from gateway.wire_table import dump
 
 log: Final = structlog.get_logger()
 
-TICK_S: Final = 0.25
+TICK_S: Final = 0.5
 HEARTBEAT_S: Final = 10.0
 STUCK_S: Final = 10.0
 """A part of the daemon that must move and has not for this long is stuck."""

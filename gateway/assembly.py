@@ -16,7 +16,7 @@ from config.models import (
 )
 from drivers.api import Asker, DriverInfo, Listener, Options, Registers, SerialLine
 from gateway.backoff import BackOff, BackOffLimits
-from gateway.bus_session import BusSession, BusUnit
+from gateway.bus_session import BusSession, BusUnit, slot_s
 from gateway.clock import Now, Ticker
 from gateway.links import recording, serial, tcp
 from gateway.links.bytes import ByteLink
@@ -94,7 +94,8 @@ class Assembler:
 
     def _bus(self, bus: ModbusBus, units: list[BusUnit]) -> Session:
         backoff = BackOff(LINK_BACKOFF, self.random)
-        return BusSession(bus, units, self.hub, self.now, backoff, self.ticker)
+        slot = slot_s(len(self.drivers))
+        return BusSession(bus, units, self.hub, self.now, backoff, self.ticker, slot)
 
 
 def byte_link(detector: Detector, info: DriverInfo) -> ByteLink:

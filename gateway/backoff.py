@@ -26,6 +26,10 @@ class BackOff:
         """Failures since the last success."""
         return self._tries
 
+    def share(self) -> float:
+        """A random part of one, to spread what would otherwise fall together."""
+        return self._random.random()
+
     def succeeded(self) -> None:
         """It works: the next failure waits the first time again."""
         self._tries = 0

@@ -1,6 +1,7 @@
 """One task per Modbus bus: its units are polled in turn, a dead one does not slow the others."""
 
 import asyncio
+import math
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,17 @@ from gateway.values import LinkState
 
 log: Final = structlog.get_logger()
 Result = TypeVar("Result")
+
+SLOTS_S: Final = (0.05, 0.1, 0.2)
+POLLS_A_SLOT: Final = 20
+
+
+def slot_s(units: int) -> float:
+    """First polls are spread over slots of this length (s), for so many units polled at 1 Hz.
+
+    All at once would wait for each other; each by itself would cost a wake-up.
+    """
+    return next((slot for slot in SLOTS_S if units * slot >= POLLS_A_SLOT), SLOTS_S[-1])
 
 
 @dataclass(slots=True)
@@ -45,7 +57,9 @@ class BusSession:
         now: Now,
         backoff: BackOff,
         ticker: Ticker,
+        slot_s: float = SLOTS_S[0],
     ) -> None:
+        self._slot_s = slot_s
         self._bus = bus
         self._units = units
         self._hub = hub
@@ -83,7 +97,9 @@ class BusSession:
     async def _poll_for_ever(self) -> None:
         loop = asyncio.get_running_loop()
         for unit in self._units:
-            unit.identified, unit.due = False, loop.time()
+            unit.identified = False
+            spread_s = unit.silence.share() * unit.driver.poll_s
+            unit.due = math.ceil((loop.time() + spread_s) / self._slot_s) * self._slot_s
         while True:
             unit = min(self._units, key=lambda unit: unit.due)
             if unit.due > loop.time():

@@ -27,6 +27,7 @@ log: Final = structlog.get_logger()
 
 LINE_LIMIT: Final = 65_536
 IDLE_S: Final = 300.0
+HANG_UP_S: Final = 1.0
 CLIENTS: Final = 16
 MODE: Final = 0o660
 
@@ -44,7 +45,7 @@ class ControlServer:
         self._board = board
         self._execute = execute
         self._new_id = new_id
-        self._clients: set[asyncio.Task[None]] = set()
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def run(self) -> None:
         """Until cancelled; a socket file left over from a killed daemon is replaced."""
@@ -59,9 +60,7 @@ class ControlServer:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
-            for client in self._clients:
-                client.cancel()
-            await asyncio.gather(*self._clients, return_exceptions=True)
+            await self._hang_up()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -69,7 +68,7 @@ class ControlServer:
             writer.write(dump({"ok": False, "reason": f"{CLIENTS} others are connected"}) + b"\n")
             writer.close()
             return
-        self._clients.add(task)
+        self._clients[task] = writer
         try:
             await self._converse(reader, writer)
         except OSError:
@@ -78,8 +77,17 @@ class ControlServer:
             # The task's boundary: whatever one client brings about costs its own connection.
             log.exception("control_client_failed")
         finally:
-            self._clients.discard(task)
+            del self._clients[task]
             writer.close()
+
+    async def _hang_up(self) -> None:
+        """Cuts every connection; a command that is being stored has a moment to end."""
+        for writer in self._clients.values():
+            writer.transport.abort()
+        if self._clients:
+            await asyncio.wait(tuple(self._clients), timeout=HANG_UP_S)
+        for task in self._clients:
+            task.cancel()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         user = _peer(writer)

@@ -67,6 +67,8 @@ class DetectorHealth:
 
     def changed(self, now: Instant) -> DetectorState | None:
         """The state if it is another one than told last."""
+        if self._is_plainly_well(now):
+            return None
         state, reasons = self._state(now)
         told = self._told
         if told is not None and told.state == state and told.reasons == reasons:
@@ -74,6 +76,16 @@ class DetectorHealth:
         since = told.since if told is not None and told.state == state else now
         self._told = DetectorState(self.detector, state, reasons, since)
         return self._told
+
+    def _is_plainly_well(self, now: Instant) -> bool:
+        """The common case, told already: nothing to work out."""
+        return (
+            self._told is not None
+            and self._told.state == "ok"
+            and self.heard is not None
+            and now.mono - self.heard.mono <= self.silence_limit_s
+            and not (self.faults or self.learning or self.switched_off or self.mismatched)
+        )
 
     @property
     def told(self) -> DetectorState | None:

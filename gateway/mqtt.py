@@ -139,6 +139,7 @@ class Connection(aiomqtt.Client, Generic[T]):
         )
         self._client.connect_timeout = CONNECT_S
         self._client.disable_logger()
+        self._client._ssl_wrap_socket = self._wrap  # type: ignore[method-assign]
         self.unacknowledged: dict[int, T] = {}
         self.receive_maximum = RECEIVE_MAXIMUM_5 if is_5 else RECEIVE_MAXIMUM_311
         self.maximum_packet: int | None = None
@@ -148,6 +149,7 @@ class Connection(aiomqtt.Client, Generic[T]):
         self._is_5 = is_5
         self._settled = settled
         self._told_lost = lost
+        self._context = credentials.context
         self._message = message
         self._abandoned = False
         self._resting = False
@@ -216,6 +218,21 @@ class Connection(aiomqtt.Client, Generic[T]):
             # Its waiter was cancelled while this thread was connecting.
             self._client.on_socket_close = None
             self._client._sock_close()
+
+    def _wrap(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        """The TLS handshake; the library's own leaves its socket open when it fails."""
+        if self._context is None:
+            raise aiomqtt.MqttError("TLS without a context")
+        wrapped = self._context.wrap_socket(
+            tcp_sock, server_hostname=self._hostname, do_handshake_on_connect=False
+        )
+        try:
+            wrapped.settimeout(CONNECT_S)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
 
     def _on_connect(
         self,

@@ -1,12 +1,22 @@
 """A simulated Aspect portal monitor behind Modbus TCP.
 
-Addresses, types and bits are those of the register map, so encoder and decoder share one table.
-Assumed here, because no source tells: the measuring interval (``interval_s``), the unit of the
-elapsed time (ms), that an alarm is decided on one interval against the mean background by
-``n_sigma`` standard deviations of it, that the neutron alarm needs ``neutron_alarm_counts``, and
-that the background is a moving mean over ``background_s`` learned while the lane is empty.
+Blocks, types and bits as in osh-oakridge-modules, sensorhub-driver-aspect
+(DeviceDescriptionRegisters.java, MonitorRegisters.java, ChannelStatus.java, Inputs.java,
+Outputs.java); its registers are made by ``drivers.registers.encode``.
+
+Assumed, because nothing documents it:
+
+- counts belong to intervals of ``interval_s`` and stand until the next one ends; so do alarms
+- Ready is set with the first complete interval; the adaptation bit for ``learning_s``
+- backgrounds are the mean of the vacant intervals of the last ``background_s``, in counts per
+  interval; the variances are the same figure, as for Poisson counts
+- Alarm1 where, while occupied, (count - background) / sqrt(background, at least 1) is ``n_sigma``
+  or more; it stays until the occupancy is over
+- the counter rises when the beam is cut; Occup0 stays until a whole interval has been vacant
+- elapsed time in ms; speed and direction are told from the start of an occupancy on
 """
 
+import math
 import random
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -14,140 +24,279 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final
 
-from drivers.codec.words import Number, encode_items
-from drivers.registers import load
+from drivers.codec.words import Number
+from drivers.registers import encode, load
 from simulators.api import Field
 
-MAP: Final = "aspect-rpm-modbus-tcp"
-READ_HOLDING: Final = 3
+Setting = bool | int | float | str
+Says = dict[str, float | int | str | None]
+
+NAME: Final = "aspect-rpm-modbus-tcp"
+FUNCTION: Final = 3
 ILLEGAL_FUNCTION: Final = 1
 ILLEGAL_ADDRESS: Final = 2
-# Bits as in the register map.
-OCCUPIED: Final = 1 << 0
-DIRECTION_01: Final = 1 << 6
-ALARM_1: Final = 1 << 0
-READY: Final = 1 << 7
-ADAPTATION: Final = 1 << 6
-ALARM_OUTPUT: Final = 1 << 0
+ILLEGAL_VALUE: Final = 3
+"""Exception codes: Modbus Application Protocol V1.1b3, section 7."""
+MOST_REGISTERS: Final = 125
+_TICK_S: Final = 0.05
+_U16: Final = 0x10000
+_U32: Final = 0x100000000
 
-Setting = bool | int | float | str
-Says = Mapping[str, float | int | str | None]
+# Bits of ChannelStatus.java, Inputs.java and Outputs.java.
+ALARM1: Final = 0x0001
+LOW_COUNT: Final = 0x0010
+HIGH_COUNT: Final = 0x0020
+OVERLOAD: Final = 0x0040
+READY: Final = 0x0080
+OCCUP0: Final = 0x0001
+DIRECTIONS: Final = {"none": 0x0000, "01": 0x0040, "10": 0x0080, "unknown": 0x00C0}
+POWER_FAIL: Final = 0x0100
+LOW_BATTERY: Final = 0x0200
+OPEN: Final = 0x0400
+ERROR: Final = 0x0800
+ALARM_OUT: Final = 0x0001
+ADAPTATION: Final = 0x0040
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What can be set on the simulated portal."""
+    """What can be set. Times in s, limits in counts per interval; a negative one is never.
+
+    ``base`` and ``length`` are what the description says of the monitor block, which stands at
+    ``base``. ``inputs`` are input bits that are set all the time (power fail 0x0100 ...). One that
+    is ``warm`` has counted before play begins, so it is ready at once.
+    """
 
     signature: int = 0
+    base: int = 100
+    length: int = 21
     interval_s: float = 1.0
+    learning_s: float = 10.0
     background_s: float = 20.0
     n_sigma: float = 5.0
-    neutron_alarm_counts: int = 15
-    base: int = 100
+    gamma_low: float = -1.0
+    gamma_high: float = -1.0
+    gamma_overload: int = -1
+    neutron_high: float = -1.0
+    neutron_overload: int = -1
+    direction: str = "01"
+    first_counter: int = 0
+    inputs: int = 0
+    tamper_from_s: float = -1.0
+    tamper_to_s: float = -1.0
+    warm: bool = False
+
+
+class _Counting:
+    """One channel: the interval that stands, its background, its alarm."""
+
+    def __init__(self, settings: Settings, low: float, high: float, overload: int) -> None:
+        kept = max(1, round(settings.background_s / settings.interval_s))
+        self._vacant: deque[int] = deque(maxlen=kept)
+        self._n_sigma = settings.n_sigma
+        self._low, self._high, self._overload = low, high, overload
+        self.count: int | None = None
+        self.background = 0.0
+        self.alarm = False
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether the count that stands is too high to be one."""
+        return self.count is not None and 0 <= self._overload <= self.count
+
+    def interval(self, count: int, *, occupied: bool, judged: bool) -> None:
+        """An interval is complete."""
+        self.count = count
+        if not occupied:
+            self._vacant.append(count)
+            self.background = sum(self._vacant) / len(self._vacant)
+        elif judged:
+            excess = count - self.background
+            self.alarm |= excess >= self._n_sigma * math.sqrt(max(self.background, 1.0))
+
+    def status(self) -> int:
+        """Its status word."""
+        if self.count is None:
+            return 0
+        status = READY | (ALARM1 if self.alarm else 0) | (OVERLOAD if self.is_overloaded else 0)
+        if 0 <= self._high < self.background:
+            status |= HIGH_COUNT
+        elif self.background < self._low:
+            status |= LOW_COUNT
+        return status
+
+    def told(self) -> int | None:
+        """What a reader may believe of the count."""
+        return None if self.is_overloaded else self.count
+
+
+@dataclass(slots=True)
+class _Passage:
+    """An occupancy as a reader who polled it must tell it."""
+
+    number: int
+    gamma_alarm: bool = False
+    neutron_alarm: bool = False
+    gamma_max: float | None = None
+    neutron_max: float | None = None
+
+    def served(self, gamma: _Counting, neutron: _Counting) -> None:
+        """The registers were read while it lasted."""
+        self.gamma_alarm |= gamma.alarm or gamma.is_overloaded
+        self.neutron_alarm |= neutron.alarm or neutron.is_overloaded
+        self.gamma_max = _larger(self.gamma_max, gamma)
+        self.neutron_max = _larger(self.neutron_max, neutron)
+
+    def says(self) -> Says:
+        """What it says when it is over."""
+        return {
+            "passage.number": self.number,
+            "passage.gamma_alarm": self.gamma_alarm,
+            "passage.neutron_alarm": self.neutron_alarm,
+            "passage.gamma_max": _finite(self.gamma_max),
+            "passage.neutron_max": _finite(self.neutron_max),
+        }
 
 
 class AspectPortal:
-    """Counts interval by interval, whoever asks."""
+    """One portal. Time passes for it when it is read; its counts are part 0 of the field."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        plan = load(MAP)
-        self._description = plan.block("description")
-        self._monitor = plan.block("monitor")
-        self._items = {name: plan.items(name) for name in ("description", "monitor")}
-        keep = max(1, round(settings.background_s / settings.interval_s))
-        self._gamma_background: deque[int] = deque(maxlen=keep)
-        self._neutron_background: deque[int] = deque(maxlen=keep)
-        self._counted_to_s = -settings.interval_s  # it has been on before play begins
-        self._gamma = 0
-        self._neutron = 0
-        self._ready = False
+        self._plan = load(NAME)
+        self._tick = 0
+        self._intervals = 0
+        self._gamma = _Counting(
+            settings, settings.gamma_low, settings.gamma_high, settings.gamma_overload
+        )
+        self._neutron = _Counting(settings, -1, settings.neutron_high, settings.neutron_overload)
+        self._counter = settings.first_counter
         self._occupied = False
-        self._passages = 0
-        self._speed_m_s = 0.0
+        self._touched = False
+        self._speed_mm_s = 0
+        self._read_counter: int | None = None
+        self._passage: _Passage | None = None
 
     def read(
         self, at_s: float, function: int, address: int, count: int, field: Field
     ) -> tuple[Sequence[int], Says] | int:
-        """Registers of either block, whole or in part, or a Modbus exception code."""
-        if function != READ_HOLDING:
+        """Registers of one of the two blocks, and what they say if it is all of the monitor's."""
+        if function != FUNCTION:
             return ILLEGAL_FUNCTION
-        if address + count <= self._description.count:
-            return self._describe()[address : address + count], {}
-        offset = address - self._settings.base
-        if offset < 0 or offset + count > self._monitor.count:
+        if not 1 <= count <= MOST_REGISTERS:
+            return ILLEGAL_VALUE
+        self._advance(at_s, field)
+        description, base = self._description(), self._settings.base
+        if address + count <= len(description):
+            # Who connects anew reads this block, and then waits for the next change of the counter.
+            self._read_counter = None
+            return description[address : address + count], {}
+        monitor = self._monitor(at_s)
+        if address < base or address + count > base + len(monitor):
             return ILLEGAL_ADDRESS
-        self._measure(at_s, field)
-        numbers = self._numbers(at_s)
-        registers = encode_items(self._items["monitor"], numbers, self._monitor.count)
-        return registers[offset : offset + count], self._says(numbers)
+        says = self._says(at_s) if count == len(monitor) else {}
+        return monitor[address - base : address - base + count], says
 
-    def _describe(self) -> tuple[int, ...]:
-        block = list(
-            encode_items(
-                self._items["description"],
-                {"signature": self._settings.signature, "registers": self._monitor.count},
-                self._description.count,
-            )
-        )
-        where = self._monitor.base_from
-        if where is not None:
-            block[where.base], block[where.length] = self._settings.base, self._monitor.count
-        return tuple(block)
+    def _advance(self, to_s: float, field: Field) -> None:
+        if self._settings.warm and self._gamma.count is None:
+            self._count_before(field)
+        while (self._tick + 1) * _TICK_S <= to_s:
+            self._tick += 1
+            now_s = self._tick * _TICK_S
+            cut = field.occupied(now_s)
+            self._touched |= cut
+            if cut and not self._occupied:
+                self._occupied = True
+                self._counter = (self._counter + 1) % _U16
+                speed_m_s = field.speed_m_s(now_s)
+                self._speed_mm_s = min(_U16 - 1, round(1000 * (speed_m_s or 0.0)))
+            if now_s >= (self._intervals + 1) * self._settings.interval_s:
+                self._end_interval(field)
 
-    def _measure(self, at_s: float, field: Field) -> None:
-        """Finishes the intervals that have ended, and looks at the lane."""
-        interval_s = self._settings.interval_s
-        while self._counted_to_s + interval_s <= at_s:
-            start_s, end_s = self._counted_to_s, self._counted_to_s + interval_s
-            self._gamma = field.gamma_counts(start_s, end_s)
-            self._neutron = field.neutron_counts(start_s, end_s)
-            self._counted_to_s = end_s
-            self._ready = True
-            if not field.occupied(start_s) and not field.occupied(end_s):
-                self._gamma_background.append(self._gamma)
-                self._neutron_background.append(self._neutron)
-        occupied = field.occupied(at_s)
-        if occupied and not self._occupied:
-            self._passages = (self._passages + 1) & 0xFFFF
-        self._occupied = occupied
-        self._speed_m_s = (field.speed_m_s(at_s) or 0.0) if occupied else self._speed_m_s
+    def _count_before(self, field: Field) -> None:
+        """The last interval before play begins."""
+        start_s = -self._settings.interval_s
+        self._gamma.interval(field.gamma_counts(start_s, 0.0), occupied=False, judged=False)
+        self._neutron.interval(field.neutron_counts(start_s, 0.0), occupied=False, judged=False)
 
-    def _numbers(self, at_s: float) -> dict[str, Number]:
-        gamma_mean = _mean(self._gamma_background)
-        neutron_mean = _mean(self._neutron_background)
-        gamma_alarm = self._occupied and self._exceeds(self._gamma, gamma_mean)
-        neutron_alarm = self._occupied and self._neutron >= self._settings.neutron_alarm_counts
-        ready = READY * self._ready
-        learning = len(self._gamma_background) < (self._gamma_background.maxlen or 1)
-        return {
-            "elapsed": int(at_s * 1000) & 0xFFFFFFFF,
-            "inputs": (OCCUPIED | DIRECTION_01) * self._occupied,
-            "gamma_status": ready | ALARM_1 * gamma_alarm,
-            "gamma_counts": self._gamma,
-            "gamma_background": gamma_mean,
-            "neutron_status": ready | ALARM_1 * neutron_alarm,
-            "neutron_counts": self._neutron,
-            "neutron_background": neutron_mean,
-            "object_counter": self._passages,
-            "speed": round(self._speed_m_s * 1000) & 0xFFFF,
-            "outputs": ALARM_OUTPUT * (gamma_alarm or neutron_alarm) | ADAPTATION * learning,
+    def _end_interval(self, field: Field) -> None:
+        start_s = self._intervals * self._settings.interval_s
+        self._intervals += 1
+        end_s = self._intervals * self._settings.interval_s
+        judged = end_s > self._settings.learning_s
+        for counting, counts in (
+            (self._gamma, field.gamma_counts(start_s, end_s)),
+            (self._neutron, field.neutron_counts(start_s, end_s)),
+        ):
+            counting.interval(counts, occupied=self._touched, judged=judged)
+        if self._occupied and not self._touched:
+            self._occupied = self._gamma.alarm = self._neutron.alarm = False
+        self._touched = False
+
+    def _description(self) -> tuple[int, ...]:
+        settings = self._settings
+        count = self._plan.block("description").count
+        words = (settings.signature, count, 0, settings.base, settings.length)
+        return (*words, *(0,) * (count - len(words)))
+
+    def _inputs(self, at_s: float) -> int:
+        inputs = self._settings.inputs | (OPEN if self._is_open(at_s) else 0)
+        if self._occupied:
+            inputs |= OCCUP0 | DIRECTIONS[self._settings.direction]
+        return inputs
+
+    def _is_open(self, at_s: float) -> bool:
+        opened_s, closed_s = self._settings.tamper_from_s, self._settings.tamper_to_s
+        return 0 <= opened_s <= at_s and not opened_s < closed_s <= at_s
+
+    def _monitor(self, at_s: float) -> tuple[int, ...]:
+        gamma, neutron = self._gamma, self._neutron
+        alarm = gamma.alarm or neutron.alarm
+        learning = at_s < self._settings.learning_s
+        numbers: dict[str, Number] = {
+            "elapsed": round(1000 * at_s) % _U32,
+            "inputs": self._inputs(at_s),
+            "gamma_status": gamma.status(),
+            "gamma_counts": gamma.count or 0,
+            "gamma_background": gamma.background,
+            "gamma_variance": gamma.background,
+            "neutron_status": neutron.status(),
+            "neutron_counts": neutron.count or 0,
+            "neutron_background": neutron.background,
+            "neutron_variance": neutron.background,
+            "object_counter": self._counter,
+            "speed": self._speed_mm_s,
+            "outputs": (ALARM_OUT if alarm else 0) | (ADAPTATION if learning else 0),
         }
+        return encode(self._plan, "monitor", numbers)
 
-    def _exceeds(self, counts: int, mean: float) -> bool:
-        return mean > 0 and counts > mean + self._settings.n_sigma * mean**0.5
-
-    def _says(self, numbers: Mapping[str, Number]) -> Says:
-        return {
-            "gamma_counts": numbers["gamma_counts"] if self._ready else None,
-            "neutron_counts": numbers["neutron_counts"] if self._ready else None,
-            "device_alarm.gamma": int(numbers["gamma_status"]) & ALARM_1,
-            "device_alarm.neutron": int(numbers["neutron_status"]) & ALARM_1,
+    def _says(self, at_s: float) -> Says:
+        gamma, neutron = self._gamma, self._neutron
+        says: Says = {
+            "gamma_counts": gamma.told(),
+            "neutron_counts": neutron.told(),
+            "device_alarm.gamma": int(gamma.alarm),
+            "device_alarm.neutron": int(neutron.alarm),
+            "tamper.open": int(bool(self._inputs(at_s) & OPEN)),
         }
+        if self._occupied:
+            says["speed"] = self._speed_mm_s / 1000 if self._speed_mm_s else None
+        return says | self._passage_says()
 
-
-def _mean(counts: Sequence[int]) -> float:
-    return sum(counts) / len(counts) if counts else 0.0
+    def _passage_says(self) -> Says:
+        """Follows what this reader has seen of the counter; the first look only notes it."""
+        before, self._read_counter = self._read_counter, self._counter
+        if before is None:
+            self._passage = None
+        elif before != self._counter:
+            self._passage = _Passage(self._counter)
+        if self._passage is None:
+            return {}
+        if self._occupied:
+            self._passage.served(self._gamma, self._neutron)
+            return {}
+        over, self._passage = self._passage, None
+        return over.says()
 
 
 def create(
@@ -157,4 +306,19 @@ def create(
     defaults = {each.name: each.default for each in fields(Settings)}
     if unknown := sorted(settings.keys() - defaults.keys()):
         raise ValueError(f"an Aspect portal has no setting {', '.join(unknown)}")
-    return AspectPortal(Settings(**settings))  # type: ignore[arg-type]
+    made = Settings(**settings)  # type: ignore[arg-type]
+    if made.direction not in DIRECTIONS:
+        raise ValueError(f"direction {made.direction!r} is not one of {', '.join(DIRECTIONS)}")
+    if made.interval_s < _TICK_S:
+        raise ValueError(f"an interval of {made.interval_s} s is below {_TICK_S} s")
+    return AspectPortal(made)
+
+
+def _larger(before: float | None, counting: _Counting) -> float | None:
+    """The largest count; an overload is larger than any."""
+    now = math.inf if counting.is_overloaded else counting.count
+    return before if now is None else max(now, before or 0)
+
+
+def _finite(count: float | None) -> float | None:
+    return None if count == math.inf else count

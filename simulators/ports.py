@@ -6,6 +6,7 @@ Bytes that nobody reads are lost, as on a real line. A port can be unplugged and
 import asyncio
 import contextlib
 import os
+import termios
 import tty
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ from simulators.loopback import loopback
 
 READ_SIZE: Final = 4096
 SEND_LIMIT: Final = 1 << 16
+ISPEED: Final = 4
+OSPEED: Final = 5
+"""Where termios keeps the speeds."""
 
 Received = Callable[[bytes], None]
 
@@ -53,9 +57,12 @@ class PtyPort:
 
     def send(self, data: bytes) -> bool:
         """Writes what the terminal's buffer takes."""
+        if self._master < 0:
+            return False
         try:
+            _unsettle(self._slave)
             return os.write(self._master, data) == len(data)
-        except OSError:
+        except (OSError, termios.error):
             return False
 
     async def unplug(self) -> None:
@@ -70,8 +77,20 @@ class PtyPort:
         self._master = self._slave = -1
 
     def _readable(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, termios.error):
+            _unsettle(self._slave)
             self._received(os.read(self._master, READ_SIZE))
+
+
+def _unsettle(slave: int) -> None:
+    """Forgets the line speed, which means nothing to a pseudo-terminal.
+
+    It cannot do 7 bits or parity either. tcsetattr passes over that while any of what it asks for
+    changes something, and fails with EINVAL where nothing does: at the second opening.
+    """
+    attributes = termios.tcgetattr(slave)
+    attributes[ISPEED] = attributes[OSPEED] = termios.B50
+    termios.tcsetattr(slave, termios.TCSANOW, attributes)
 
 
 class TcpPort:

@@ -10,8 +10,9 @@ tells where the counter stands. What that leaves open is decided here:
 - The counter changes while the lane was never seen empty: the passage before it ended unseen.
 - The counter changes and nobody is there: begun and ended between two polls, no maxima.
 - The counter steps by more than one: the passages between are one DecodeError, not passages.
-- The counter falls: over 65535 if that is at most ``WRAP_STEPS``, else it was reset. A reset is no
-  occupancy; the next passage says so. What was going on ended unseen.
+- The counter falls: it went over 65535 if that makes at most ``WRAP_STEPS`` and the instrument's
+  running time did not fall too; else it was reset. A reset is no occupancy; the next passage says
+  that it happened. What was going on ended unseen.
 - A count over range has no maximum, because a smaller one would be told as the largest.
 """
 
@@ -23,6 +24,7 @@ from drivers.api import Passage, PassageFlag
 from drivers.errors import DecodeError, Reject
 
 COUNTER_STATES: Final = 0x10000
+UPTIME_STATES: Final = 1 << 32
 WRAP_STEPS: Final = 16
 """Own choice: more passages between two polls than a lane can have, few enough to miss no reset."""
 
@@ -37,7 +39,7 @@ class Peak:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one poll says about the lane."""
+    """What one poll says about the lane; ``uptime`` in any unit, as 32 bits that count up."""
 
     counter: int
     occupied: bool
@@ -47,6 +49,7 @@ class Look:
     neutron: Peak = Peak()
     speed_m_s: float | None = None
     direction_unknown: bool = False
+    uptime: int | None = None
 
 
 @dataclass(slots=True)
@@ -66,9 +69,9 @@ class _Maximum:
 class _Occupancy:
     """What is known of the occupancy so far."""
 
-    def __init__(self, look: Look, basis: str, *, restarted: bool) -> None:
+    def __init__(self, look: Look, bases: tuple[str, str], *, restarted: bool) -> None:
         self._number = look.counter
-        self._basis = basis
+        self._gamma_basis, self._neutron_basis = bases
         self._start_seen = look.occupied
         self._restarted = restarted
         self._gamma_alarm = self._neutron_alarm = self._direction_unknown = False
@@ -112,23 +115,22 @@ class _Occupancy:
             self._gamma_alarm,
             self._neutron_alarm,
             self._gamma.told(),
-            self._basis,
+            self._gamma_basis,
             self._neutron.told(),
-            self._basis,
+            self._neutron_basis,
             speed_m_s=self._speed_m_s,
             flags=flags + tuple(flag for flag, holds in more.items() if holds),
         )
 
 
 class CounterLane:
-    """Follows one lane from poll to poll; ``basis`` says what the maxima are counted in."""
+    """Follows one lane from poll to poll; the bases say what the maxima are counted in."""
 
-    def __init__(self, basis: str) -> None:
-        self._basis = basis
-        self._counter: int | None = None
+    def __init__(self, gamma_basis: str, neutron_basis: str) -> None:
+        self._bases = (gamma_basis, neutron_basis)
+        self._last: Look | None = None
         self._occupancy: _Occupancy | None = None
         self._restarted = False
-        self._interrupted = False
 
     @property
     def is_open(self) -> bool:
@@ -137,16 +139,17 @@ class CounterLane:
 
     def interrupted(self) -> None:
         """The connection was made anew: the counter may stand anywhere."""
-        self._interrupted = True
+        self._last = None
 
     def step(self, look: Look) -> Iterator[Passage | DecodeError]:
         """One poll: what is over with it, and what was missed."""
-        if self._interrupted or self._counter is None:
-            yield from self._begin_anew(look)
-            return
-        before, self._counter = self._counter, look.counter
-        if look.counter != before:
-            yield from self._changed(before, look)
+        before, self._last = self._last, look
+        if before is None or look.counter != before.counter:
+            if self._occupancy is not None:
+                yield self._occupancy.end_unseen()
+                self._occupancy = None
+            if before is not None:
+                yield from self._changed(before, look)
         if self._occupancy is None:
             return
         if look.occupied:
@@ -155,25 +158,22 @@ class CounterLane:
             yield self._occupancy.end(look)
             self._occupancy = None
 
-    def _begin_anew(self, look: Look) -> Iterator[Passage]:
-        if self._occupancy is not None:
-            yield self._occupancy.end_unseen()
-        self._occupancy = None
-        self._interrupted = False
-        self._counter = look.counter
-
-    def _changed(self, before: int, look: Look) -> Iterator[Passage | DecodeError]:
-        if self._occupancy is not None:
-            yield self._occupancy.end_unseen()
-            self._occupancy = None
-        steps = (look.counter - before) % COUNTER_STATES
-        if look.counter < before and steps > WRAP_STEPS:
+    def _changed(self, before: Look, look: Look) -> Iterator[DecodeError]:
+        steps = (look.counter - before.counter) % COUNTER_STATES
+        if look.counter < before.counter and (steps > WRAP_STEPS or _is_younger(look, before)):
             self._restarted = True
             return
         if steps > 1:
-            yield _missed(before, look.counter, steps - 1)
-        self._occupancy = _Occupancy(look, self._basis, restarted=self._restarted)
+            yield _missed(before.counter, look.counter, steps - 1)
+        self._occupancy = _Occupancy(look, self._bases, restarted=self._restarted)
         self._restarted = False
+
+
+def _is_younger(look: Look, before: Look) -> bool:
+    """Whether the running time fell, other than over its top."""
+    if look.uptime is None or before.uptime is None:
+        return False
+    return (look.uptime - before.uptime) % UPTIME_STATES >= UPTIME_STATES // 2
 
 
 def _missed(before: int, counter: int, missed: int) -> DecodeError:

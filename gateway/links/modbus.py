@@ -3,12 +3,18 @@
 Measured on pymodbus 3.16 and guarded against here: on RTU an answer that comes late is taken for
 the answer to the next request, with a valid CRC and no error, for ever; an answer is not checked
 against its question; ``connect()`` returns False instead of raising; a call on a lost connection
-connects again by itself; a refusal by the device does not raise.
+connects again by itself; a connection lost during a request is noticed by its timeout only; a
+refusal by the device does not raise.
 One task owns a bus and asks one thing at a time, so no request waits behind another's.
+
+The serial client opens its port on the loop. That is accepted: pyserial opens without waiting for
+a carrier, nothing is left to drain when eight bytes are sent at a time, and opening it once more
+in a thread beforehand would move DTR and RTS twice.
 """
 
 import asyncio
 import logging
+import os
 import termios
 from collections.abc import Callable
 from typing import Final
@@ -21,40 +27,90 @@ from pymodbus.pdu import ModbusPDU
 from config.models import ModbusRtuLink, ModbusTcpLink
 from drivers.api import ReadBlock
 from drivers.errors import DecodeError, Refused, Reject, ReplyTimeout
-from gateway.links.errors import LinkLost, PortRefused
+from gateway.links.errors import LinkError, LinkLost, PortForbidden, PortMissing, PortRefused
 
 OPEN_TIMEOUT_S: Final = 5.0
 SILENT_READS: Final = 2
-"""After so many reads in a row without an answer the connection is closed and opened again."""
+"""After so many reads in a row without an answer, and with no unit left that answers, the
+connection is closed and opened again."""
 
 QUIET_TIMEOUTS: Final = 1.5
-"""On RTU a late answer is waited out for this many timeouts before the next question."""
+"""A late answer is waited out for this many timeouts before its unit is asked again, and looked
+for as long behind the first answer that follows."""
+
+NEVER_DISCONNECT: Final = 1 << 31
+"""Silences after which pymodbus would drop a connection; here one dead unit must not."""
 
 READ_HOLDING: Final = 3
 READ_INPUT: Final = 4
+RTU_OVERHEAD: Final = 5
+"""Address, function, byte count or exception code, CRC: an answer without its registers."""
+
+MBAP_OVERHEAD: Final = 9
+"""The same with the seven bytes of MBAP header and no CRC."""
 
 Client = AsyncModbusTcpClient | AsyncModbusSerialClient
 
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
 
+class Traffic:
+    """What came since the last question, as the client's trace hooks tell it."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.is_answered = False
+        self.is_followed = False
+
+    def packet(self, is_sent: bool, data: bytes) -> bytes:
+        """Bytes that are sent, or all that have come and were not used yet."""
+        if is_sent:
+            self.is_answered = self.is_followed = False
+        elif self.is_answered:
+            self.is_followed = True
+        else:
+            self.length = len(data)
+        return data
+
+    def pdu(self, is_sent: bool, pdu: ModbusPDU) -> ModbusPDU:
+        """A question, or a complete answer."""
+        if not is_sent:
+            self.is_answered = True
+        return pdu
+
+
 class ModbusBus:
     """A connection that is opened, read and closed by one task."""
 
     def __init__(
-        self, port: str, create: Callable[[], Client], *, timeout_s: float, is_rtu: bool
+        self,
+        port: str,
+        create: Callable[[Traffic, Callable[[bool], None]], Client],
+        *,
+        timeout_s: float,
+        is_numbered: bool,
+        explain: Callable[[], LinkError],
     ) -> None:
         self.port = port
+        self.openings = 0
         self._create = create
-        self._quiet_s = QUIET_TIMEOUTS * timeout_s if is_rtu else 0.0
+        self._explain = explain
+        self._quiet_s = QUIET_TIMEOUTS * timeout_s
+        self._is_numbered = is_numbered
+        self._overhead = MBAP_OVERHEAD if is_numbered else RTU_OVERHEAD
         self._client: Client | None = None
+        self._waiting: asyncio.Timeout | None = None
         self._unanswered = 0
+        self._alive: set[int] = set()
+        self._quiet_until: dict[int, float] = {}
+        self._traffic = Traffic()
 
     @classmethod
     def tcp(cls, link: ModbusTcpLink) -> "ModbusBus":
         """A connection to a Modbus TCP device, or to an RTU bus behind a device server."""
+        name = f"{link.host}:{link.port}"
 
-        def create() -> Client:
+        def create(traffic: Traffic, changed: Callable[[bool], None]) -> Client:
             return AsyncModbusTcpClient(
                 link.host,
                 port=link.port,
@@ -62,16 +118,28 @@ class ModbusBus:
                 timeout=link.timeout_s,
                 retries=0,
                 reconnect_delay=0,
+                trace_packet=traffic.packet,
+                trace_pdu=traffic.pdu,
+                trace_connect=changed,
             )
 
-        name = f"{link.host}:{link.port}"
-        return cls(name, create, timeout_s=link.timeout_s, is_rtu=link.rtu_frames)
+        def explain() -> LinkError:
+            advice = "is the device on and reachable?"
+            return PortRefused(name, f"no connection within {link.timeout_s:g} s", advice)
+
+        return cls(
+            name,
+            create,
+            timeout_s=link.timeout_s,
+            is_numbered=not link.rtu_frames,
+            explain=explain,
+        )
 
     @classmethod
     def rtu(cls, link: ModbusRtuLink) -> "ModbusBus":
         """A serial bus."""
 
-        def create() -> Client:
+        def create(traffic: Traffic, changed: Callable[[bool], None]) -> Client:
             return AsyncModbusSerialClient(
                 link.port,
                 baudrate=link.baud,
@@ -82,43 +150,61 @@ class ModbusBus:
                 timeout=link.timeout_s,
                 retries=0,
                 reconnect_delay=0,
+                trace_packet=traffic.packet,
+                trace_pdu=traffic.pdu,
+                trace_connect=changed,
             )
 
-        return cls(link.port, create, timeout_s=link.timeout_s, is_rtu=True)
+        def explain() -> LinkError:
+            return _explain_serial(link.port)
+
+        return cls(link.port, create, timeout_s=link.timeout_s, is_numbered=False, explain=explain)
 
     async def open(self) -> None:
-        """Connects once; PortRefused if that fails."""
+        """Connects once and counts it in ``openings``; a LinkError if that fails."""
         await self.close()
-        client = self._create()
+        client = self._create(self._traffic, self._changed)
+        client.set_max_no_responses(NEVER_DISCONNECT)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 is_open = await client.connect()
+            _stop_if_cancelled()
+            if not is_open:
+                raise self._explain()
+            self._client = client
         except (OSError, ValueError, termios.error, ModbusException) as error:
-            client.close()
             raise PortRefused(self.port, str(error) or "no answer") from error
-        if not is_open:
-            client.close()
-            raise PortRefused(self.port, "no connection", "is the device on and reachable?")
-        self._client = client
+        finally:
+            if self._client is None:
+                client.close()
+        self.openings += 1
         self._unanswered = 0
+        self._alive.clear()
 
     async def read(self, unit: int, block: ReadBlock) -> tuple[int, ...]:
         """The registers of a block.
 
         Raises ReplyTimeout, Refused or DecodeError for this unit, LinkLost for the whole bus.
+        Nothing is read any more after it was cancelled, until the bus is opened again.
         """
-        client = self._client
-        if client is None or not client.connected:
-            raise LinkLost(self.port, "connection lost")
+        quiet_until = self._quiet_until.get(unit)
+        if quiet_until is not None and not self._is_numbered:
+            await asyncio.sleep(quiet_until - asyncio.get_running_loop().time())
         try:
-            answer = await self._ask(client, unit, block)
-        except ConnectionException as error:
-            raise LinkLost(self.port, str(error)) from error
-        except (ModbusException, OSError) as error:
-            await self._unanswered_read()
-            raise ReplyTimeout(detail=f"no answer from unit {unit}") from error
-        self._unanswered = 0
-        return _checked(answer, unit, block)
+            answer = await self._exchange(unit, block)
+            if quiet_until is not None and not answer.transaction_id:
+                await self._nothing_follows(unit, answer)
+            registers = _checked(answer, unit, block)
+        except Refused:
+            self._quiet_until.pop(unit, None)
+            raise
+        except BaseException:
+            # Cancellation too: the answer is still on its way.
+            self._quiet_until[unit] = asyncio.get_running_loop().time() + self._quiet_s
+            raise
+        if quiet_until is not None:
+            del self._quiet_until[unit]
+        return registers
 
     async def close(self) -> None:
         """Closes it."""
@@ -126,21 +212,64 @@ class ModbusBus:
         if client is not None:
             client.close()
 
-    async def _ask(self, client: Client, unit: int, block: ReadBlock) -> ModbusPDU:
-        if block.function == READ_HOLDING:
-            read = client.read_holding_registers
-        elif block.function == READ_INPUT:
-            read = client.read_input_registers
-        else:
-            raise DecodeError(Reject.UNSUPPORTED, detail=f"function {block.function} does not read")
-        return await read(block.address, count=block.count, device_id=unit)
+    async def _exchange(self, unit: int, block: ReadBlock) -> ModbusPDU:
+        client = self._client
+        if client is None or not client.connected:
+            raise LinkLost(self.port, "connection lost")
+        try:
+            async with asyncio.timeout(None) as self._waiting:
+                answer = await _ask(client, unit, block)
+            _stop_if_cancelled()
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        except (TimeoutError, ConnectionException) as error:
+            raise LinkLost(self.port, "connection lost") from error
+        except (ModbusException, OSError) as error:
+            await self._unanswered_read(unit)
+            raise ReplyTimeout(detail=f"no answer from unit {unit}") from error
+        finally:
+            self._waiting = None
+        self._unanswered = 0
+        self._alive.add(unit)
+        if not answer.transaction_id:
+            self._is_numbered = False
+        return answer
 
-    async def _unanswered_read(self) -> None:
+    async def _unanswered_read(self, unit: int) -> None:
         self._unanswered += 1
-        if self._quiet_s:
-            await asyncio.sleep(self._quiet_s)
-        if self._unanswered >= SILENT_READS:
+        self._alive.discard(unit)
+        if self._unanswered >= SILENT_READS and not self._alive:
             await self.open()
+
+    async def _nothing_follows(self, unit: int, answer: ModbusPDU) -> None:
+        """Waits for a second answer: the first was late then, and for the question before."""
+        traffic = self._traffic
+        longest = self._overhead + (0 if answer.isError() else 2 * len(answer.registers))
+        if traffic.length <= longest:
+            await asyncio.sleep(self._quiet_s)
+        if traffic.length > longest or traffic.is_followed:
+            raise ReplyTimeout(detail=f"unit {unit} answers out of step")
+
+    def _changed(self, is_connected: bool) -> None:
+        """The connection is lost: whoever waits for an answer stops waiting."""
+        if not is_connected and self._waiting is not None:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+
+
+async def _ask(client: Client, unit: int, block: ReadBlock) -> ModbusPDU:
+    if block.function == READ_HOLDING:
+        return await client.read_holding_registers(block.address, count=block.count, device_id=unit)
+    if block.function == READ_INPUT:
+        return await client.read_input_registers(block.address, count=block.count, device_id=unit)
+    raise DecodeError(Reject.UNSUPPORTED, detail=f"function {block.function} does not read")
+
+
+def _stop_if_cancelled() -> None:
+    """``asyncio.wait_for``, which pymodbus uses, forgets a cancellation that meets its result."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _checked(answer: ModbusPDU, unit: int, block: ReadBlock) -> tuple[int, ...]:
@@ -156,3 +285,12 @@ def _checked(answer: ModbusPDU, unit: int, block: ReadBlock) -> tuple[int, ...]:
         detail = f"{len(answer.registers)} registers instead of {block.count}"
         raise DecodeError(Reject.TRUNCATED, detail=detail)
     return tuple(answer.registers)
+
+
+def _explain_serial(port: str) -> LinkError:
+    """Why a port does not open; pymodbus keeps that to itself."""
+    if not os.path.exists(port):
+        return PortMissing(port, "no such device", "is it plugged in?")
+    if not os.access(port, os.R_OK | os.W_OK):
+        return PortForbidden(port, "permission denied", "add the service's user to group dialout")
+    return PortRefused(port, "cannot be opened", "does another program use it?")

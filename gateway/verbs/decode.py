@@ -7,7 +7,7 @@ has no times.
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +34,7 @@ from gateway.normalise import Normaliser
 from gateway.values import Instant
 from gateway.verbs.terminal import Exit, complain, say
 from gateway.wire_table import dump
+from simulators.api import Emission, Field
 from simulators.dialogue import VirtualSession
 from simulators.recorded import NoField, Recorded
 
@@ -138,12 +139,30 @@ def _read(info: DriverInfo, detector: Detector, file: str) -> Iterator[_Heard]:
                 yield _Heard(output, at, piece.line)
 
 
+class _Playback(Recorded):
+    """A recording; what it was asked for last arrives until ``last_s``."""
+
+    last_s = 0.0
+
+    def advance(self, to_s: float, field: Field) -> Sequence[Emission]:
+        """What it said before it was asked anything."""
+        return self._noted(super().advance(to_s, field))
+
+    def receive(self, at_s: float, data: bytes, field: Field) -> Sequence[Emission]:
+        """Its answers."""
+        return self._noted(super().receive(at_s, data, field))
+
+    def _noted(self, emissions: Sequence[Emission]) -> Sequence[Emission]:
+        self.last_s = max((self.last_s, *(emission.at_s for emission in emissions)))
+        return emissions
+
+
 def _replay(info: DriverInfo, driver: Driver, lines: Iterable[str]) -> Iterator[Output]:
-    recorded = Recorded(parse_recording(lines))
+    recorded = _Playback(parse_recording(lines))
     session = VirtualSession(info, driver, recorded, NoField())
     now_s = 0.0
     limit_s = 2 * recorded.duration_s + REPLAY_PATIENCE_S
-    while not recorded.is_over and now_s < limit_s:
+    while (not recorded.is_over or now_s < recorded.last_s) and now_s < limit_s:
         now_s += REPLAY_STEP_S
         for _, output in session.run(now_s):
             yield Sample((), identity=output) if isinstance(output, Identity) else output

@@ -8,10 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from config.models import Configuration, Gateway, Sink
 from config.scenario import Scenario
 from simulators.live import LiveStage, Witness, nobody
 from simulators.world import World
+
+log: Final = structlog.get_logger()
 
 CONFIGURATION: Final = "gateway.toml"
 
@@ -30,17 +34,30 @@ async def on_stage(
 ) -> AsyncIterator[Stage]:
     """Opens the ports, plays in the background, closes everything at the end."""
     live = LiveStage(scenario, World(scenario), directory, datetime.now(UTC), witness)
-    links = await live.open()
-    configuration = scenario.configuration(links).model_copy(
-        update={"gateway": _gateway(scenario, directory), "sink": _sinks(brokers)}
-    )
-    playing = asyncio.create_task(live.play(), name="stage")
+    playing: asyncio.Task[None] | None = None
     try:
+        links = await live.open()
+        configuration = scenario.configuration(links).model_copy(
+            update={"gateway": _gateway(scenario, directory), "sink": _sinks(brokers)}
+        )
+        playing = asyncio.create_task(_play(live), name="stage")
         yield Stage(live, configuration)
     finally:
-        playing.cancel()
-        await asyncio.gather(playing, return_exceptions=True)
+        if playing is not None:
+            playing.cancel()
+            await asyncio.wait((playing,))
         await live.close()
+    if not playing.cancelled():
+        playing.result()
+
+
+async def _play(live: LiveStage) -> None:
+    try:
+        await live.play()
+    except Exception:
+        # The task's boundary: whoever looks at silent instruments must find out why.
+        log.exception("stage_failed")
+        raise
 
 
 def _gateway(scenario: Scenario, directory: Path) -> Gateway:

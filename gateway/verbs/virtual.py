@@ -17,7 +17,7 @@ from config.actions import (
 )
 from config.models import Configuration, Link, RecordingLink
 from config.scenario import Scenario
-from drivers.api import DriverInfo, Identity, Sample
+from drivers.api import DriverInfo, Identity, Output, Sample
 from drivers.registry import find as find_driver
 from gateway.alarms.record import AlarmRecord
 from gateway.assembly import driver_options
@@ -65,6 +65,8 @@ class VirtualPlay:
         self._states: dict[str, bytes] = {}
         self._pipeline = self._new_pipeline(0.0)
         self._down_until = 0.0
+        self._identities: dict[str, Identity] = {}
+        self._must_meet = True
         self._order = count()
         self._events: list[tuple[float, int, Event]] = []
         self._after: list[GatewayAction] = []
@@ -79,8 +81,6 @@ class VirtualPlay:
         """Plays to the end."""
         events = self._events
         now_s, end_s = 0.0, self._scenario.scenario.duration_s
-        for detector in self._sessions:
-            yield from self._step(0.0, LinkChanged(detector, LinkState.READING))
         while now_s < end_s:
             next_s = min(now_s + TICK_S, end_s)
             if events and events[0][0] < next_s:
@@ -120,15 +120,34 @@ class VirtualPlay:
 
     def _play_until(self, to_s: float) -> Iterator[Outputs]:
         heard = [
-            (at_s, detector, output)
+            (at_s, detector, Sample((), identity=said) if isinstance(said, Identity) else said)
             for detector, session in self._sessions.items()
-            for at_s, output in session.run(to_s)
+            for at_s, said in session.run(to_s)
         ]
         heard.sort(key=lambda each: each[0])
-        if to_s < self._down_until:
-            return
-        for at_s, detector, output in heard:
-            told = Sample((), identity=output) if isinstance(output, Identity) else output
+        if to_s >= self._down_until:
+            yield from self._tell(heard, to_s)
+        for _, detector, output in heard:
+            if isinstance(output, Sample) and output.identity is not None:
+                self._identities[detector] = output.identity
+
+    def _meet(self, at_s: float) -> Iterator[Outputs]:
+        """A gateway that starts opens its links and asks everybody who he is."""
+        self._must_meet = False
+        for detector, cable in self._cables.items():
+            if cable.plugged:
+                yield from self._step(at_s, LinkChanged(detector, LinkState.READING))
+            else:
+                reason = "unplugged"
+                yield from self._step(at_s, LinkChanged(detector, LinkState.WAITING, reason))
+            if cable.is_up(at_s) and detector in self._identities:
+                who = Sample((), identity=self._identities[detector])
+                yield from self._step(at_s, Arrived(detector, who, self._instant(at_s)))
+
+    def _tell(self, heard: list[tuple[float, str, Output]], to_s: float) -> Iterator[Outputs]:
+        if self._must_meet:
+            yield from self._meet(heard[0][0] if heard else to_s)
+        for at_s, detector, told in heard:
             yield from self._step(at_s, Arrived(detector, told, self._instant(at_s)))
         yield from self._step(to_s, Ticked())
 
@@ -171,7 +190,7 @@ class VirtualPlay:
             case AlarmCommand(do="acknowledge" | "reset"):
                 yield from self._command(event, now_s)
             case GatewayAction(down_s=down_s):
-                self._down_until = now_s + down_s
+                self._down_until, self._must_meet = now_s + down_s, True
                 self._pipeline = self._new_pipeline(now_s)
                 yield self._kept(self._pipeline.restore(self._states, self._instant(now_s)))
             case ClockStep(step_s=step_s):

@@ -1,16 +1,23 @@
 """The operations of an asker on a scripted link, in virtual time."""
 
 import asyncio
+import contextlib
 import selectors
+from random import Random
 
 import pytest
 
-from drivers.api import Ask, Done, Drain, More, Quiet, Reopen
+from drivers.api import Ask, Done, Drain, Identity, More, Quiet, Reopen
 from drivers.codec.until import count, quiet, terminator
 from drivers.errors import DecodeError, Reject, ReplyTimeout
+from drivers.registry import find
+from gateway.backoff import BackOff, BackOffLimits
+from gateway.clock import Ticker, system_now
 from gateway.exchange import BUFFER_LIMIT, Exchange
 from gateway.links.errors import LinkLost
 from gateway.links.inbox import Inbox
+from gateway.session import AskerSession
+from gateway.values import LinkState
 
 
 class Skipping(selectors.DefaultSelector):
@@ -235,3 +242,54 @@ def test_quiet_of_nothing_on_an_empty_line():
     result, _, took, _ = play(one(Ask(b"?", lambda buffer: Quiet(0.2), 1.0)))
     assert result == b""
     assert took == pytest.approx(0.2, abs=0.01)
+
+
+class Stalled:
+    """Answers who it is, but never streams: a RadEye whose driver helps itself.
+
+    Worst case of its driver: 3 s without a frame, 0.6 s to wake it, 2 s without an answer; the
+    third such attempt asks to reopen.
+    """
+
+    attempts = 0
+
+    def identify(self):
+        yield Ask(b"who", count(1), 1.0)
+        return Identity()
+
+    def poll(self):
+        self.attempts += 1
+        if self.attempts % 3 == 0:
+            yield Reopen()
+            return []
+        try:
+            yield Ask(b"", count(1), 3.0 + 0.6 + 2.0)
+        except ReplyTimeout as error:
+            return [error]
+
+
+def test_the_session_leaves_a_driver_its_own_attempts():
+    states = []
+
+    class Hub:
+        def deliver(self, detector, output, arrived):
+            return
+
+        def report(self, detector, state, reason):
+            states.append(state)
+
+    async def run():
+        line = Line({b"who": [(0.1, b"R")]})
+        backoff = BackOff(BackOffLimits(), Random(1))
+        session = AskerSession(
+            "d", find("thermo-radeye"), Stalled(), line, Hub(), system_now, backoff, Ticker()
+        )
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(60):
+                await session.run()
+        return line.opened
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(run()) >= 5
+    assert LinkState.WAITING not in states
+    assert states.count(LinkState.IDENTIFYING) >= 5

@@ -209,7 +209,7 @@ async def test_a_port_that_opens_too_late_is_closed(pty, monkeypatch):
         await SerialLink(pty.path, LINE).open()
     release.set()
     async with asyncio.timeout(5):
-        while not opened or opened[0].is_open:
+        while not opened or opened[0].is_open:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 

@@ -206,7 +206,7 @@ def test_background_is_never_estimated():
     ("cpm", "points", "dose_rate"),
     [
         # pygmc, captured units and their first stored points (counts per minute, µSv/h)
-        (23, (420, 2.6006191), 0.1424),
+        (23, (1615, 10.0), 0.1424),
         (438, (60, 0.39), 2.847),
         (1210, (100, 0.65), 7.865),
         (2495, (15380, 100.0), 16.222),

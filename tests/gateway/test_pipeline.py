@@ -74,9 +74,7 @@ class Play:
             self.dose(value, detector)
 
     def alarms(self):
-        return {
-            (record.detector, record.alarm): record for record in self.pipeline.engine.active()
-        }
+        return {(record.detector, record.alarm): record for record in self.pipeline.engine.active()}
 
     def events(self):
         return [

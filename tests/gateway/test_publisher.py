@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import shutil
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from config.models import Sink
+from config.models import Sink, Tls
 from gateway.backoff import BackOffLimits
 from gateway.delivery import Pace, SinkReader
 from gateway.documents import DocumentStore
@@ -281,19 +283,20 @@ async def test_documents_are_retained_and_restored_and_removed(
 
 
 @real_broker
-async def test_the_end_of_an_alarm_in_an_outage_precedes_its_removal(
+async def test_the_end_of_an_alarm_precedes_its_removal_after_a_restart(
     tmp_path: Path, mosquitto: Any
 ) -> None:
     async with bench(tmp_path, mosquitto.url) as it:
         it.journal.append(samples(1, 20))
+        await it.journal.commit([alarm(n) for n in range(50)])
+    async with bench(tmp_path, mosquitto.url) as it:
         it.documents.put([Document("alarm/active/o2", b'{"occurrence":"o2"}')])
         it.documents.put([Document("alarm/active/o1", b"")])
         it.documents.put([Document("post/gate", b"{}")])
-        await it.journal.commit([alarm(n) for n in range(5)])
         await until(lambda: it.publisher.counters.last_error)
         mosquitto.start()
         async with mosquitto.subscriber("none"):
-            await it.drained(20)
+            await it.drained()
     # Order on the wire, as the broker wrote it down.
     order = [
         line.rsplit("'", 2)[-2].removeprefix(HOME)
@@ -302,9 +305,9 @@ async def test_the_end_of_an_alarm_in_an_outage_precedes_its_removal(
     ]
     assert order[0] == "status"
     assert order[1] == "alarm/active/o2"
-    assert order[2:7] == ["alarm/event"] * 5
-    assert sorted(order[7:9]) == ["alarm/active/o1", "post/gate"]
-    assert all(topic.endswith("/sample") for topic in order[9:-1])
+    assert order[2:52] == ["alarm/event"] * 50
+    assert sorted(order[52:54]) == ["alarm/active/o1", "post/gate"]
+    assert all(topic.endswith("/sample") for topic in order[54:-1])
     assert order[-1] == "status"
 
 
@@ -394,6 +397,39 @@ async def test_a_password_file_that_is_missing_is_named(tmp_path: Path, mosquitt
         await until(lambda: missing in it.publisher.counters.last_error)
         (tmp_path / "secret").write_text("p\n")
         await until(lambda: it.publisher.counters.state is PublisherState.ONLINE)
+
+
+@real_broker
+async def test_tls_is_verified_and_the_reason_for_a_refusal_told(
+    tmp_path: Path, mosquitto: Any
+) -> None:
+    certificate, key = self_signed(tmp_path)
+    mosquitto.start(f"certfile {certificate}", f"keyfile {key}")
+    url = mosquitto.url.replace("mqtt://", "mqtts://")
+    async with bench(tmp_path / "stranger", url) as it:
+        await until(lambda: "CERTIFICATE_VERIFY_FAILED" in it.publisher.counters.last_error)
+        assert it.publisher.counters.connects == 0
+    async with bench(tmp_path / "friend", url, tls=Tls(ca_file=str(certificate))) as it:
+        it.journal.append(samples(1, 100))
+        await it.drained(100)
+
+
+def self_signed(directory: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 and its key."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("openssl is not installed: install the Debian package openssl")
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    subprocess.run(
+        [
+            *(program, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
 
 
 async def test_a_stop_without_any_broker_is_quick(tmp_path: Path) -> None:

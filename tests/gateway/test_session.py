@@ -21,7 +21,6 @@ from drivers.api import (
 )
 from drivers.codec.until import count
 from drivers.errors import DriverError, Reject, ReplyTimeout
-from drivers.registry import find
 from gateway import session as session_module
 from gateway.backoff import BackOff, BackOffLimits
 from gateway.clock import Ticker, system_now
@@ -252,9 +251,11 @@ async def test_a_silent_listener_is_opened_again(monkeypatch):
         connections.append(1)
         await reader.read()
 
-    async with tcp_server(talk) as port:
-        async with running(listener(hub, TcpLink("127.0.0.1", port), silence_s=0.005)):
-            await hub.until(lambda h: len(h.reasons(LinkState.WAITING)) == 2)
+    async with (
+        tcp_server(talk) as port,
+        running(listener(hub, TcpLink("127.0.0.1", port), silence_s=0.005)),
+    ):
+        await hub.until(lambda h: len(h.reasons(LinkState.WAITING)) == 2)
     assert hub.reasons(LinkState.WAITING)[0].endswith("silent for 0.03 s")
     assert len(connections) >= 2
 
@@ -266,9 +267,8 @@ async def test_a_defect_of_a_driver_restarts_its_link_only(caplog):
         writer.write(b"bug\n" if not hub.reasons(LinkState.WAITING) else b"7\n")
         await reader.read()
 
-    async with tcp_server(talk) as port:
-        async with running(listener(hub, TcpLink("127.0.0.1", port))):
-            await hub.until(lambda h: h.values == [7])
+    async with tcp_server(talk) as port, running(listener(hub, TcpLink("127.0.0.1", port))):
+        await hub.until(lambda h: h.values == [7])
     assert hub.reasons(LinkState.WAITING) == ["internal error: ZeroDivisionError()"]
 
 
@@ -280,11 +280,10 @@ async def test_a_flood_leaves_others_their_turn():
             writer.write(b"8" * 65536)
             await writer.drain()
 
-    async with tcp_server(talk) as port:
-        async with running(listener(hub, TcpLink("127.0.0.1", port))):
-            for _ in range(20):
-                async with asyncio.timeout(1):
-                    await asyncio.sleep(0.001)
+    async with tcp_server(talk) as port, running(listener(hub, TcpLink("127.0.0.1", port))):
+        for _ in range(20):
+            async with asyncio.timeout(1):
+                await asyncio.sleep(0.001)
     assert hub.values == []
 
 
@@ -325,9 +324,8 @@ async def answer(reader, writer):
 
 async def test_asker_identifies_then_polls():
     hub = Hub()
-    async with tcp_server(answer) as port:
-        async with running(asker(hub, TcpLink("127.0.0.1", port))):
-            await hub.until(lambda h: len(h.values) == 3)
+    async with tcp_server(answer) as port, running(asker(hub, TcpLink("127.0.0.1", port))):
+        await hub.until(lambda h: len(h.values) == 3)
     first = hub.outputs[0]
     assert (first.readings, first.identity) == ((), Identity(serial="S"))
     assert hub.values == [4, 4, 4]
@@ -340,13 +338,15 @@ async def test_asker_identifies_then_polls():
 
 async def test_polls_keep_their_period():
     hub = Hub()
-    async with tcp_server(answer) as port:
-        async with running(asker(hub, TcpLink("127.0.0.1", port), poll_s=0.02)):
-            loop = asyncio.get_running_loop()
-            await hub.until(lambda h: h.values)
-            start = loop.time()
-            await hub.until(lambda h: len(h.values) == 6)
-            assert 0.08 <= loop.time() - start
+    async with (
+        tcp_server(answer) as port,
+        running(asker(hub, TcpLink("127.0.0.1", port), poll_s=0.02)),
+    ):
+        loop = asyncio.get_running_loop()
+        await hub.until(lambda h: h.values)
+        start = loop.time()
+        await hub.until(lambda h: len(h.values) == 6)
+        assert loop.time() - start >= 0.08
 
 
 async def test_asker_that_asks_to_reopen_is_identified_again():
@@ -356,9 +356,11 @@ async def test_asker_that_asks_to_reopen_is_identified_again():
         connections.append(1)
         await answer(reader, writer)
 
-    async with tcp_server(talk) as port:
-        async with running(asker(hub, TcpLink("127.0.0.1", port), Questions(reopen_at=2))):
-            await hub.until(lambda h: len(h.values) == 3)
+    async with (
+        tcp_server(talk) as port,
+        running(asker(hub, TcpLink("127.0.0.1", port), Questions(reopen_at=2))),
+    ):
+        await hub.until(lambda h: len(h.values) == 3)
     assert len(connections) == 2
     assert len([o for o in hub.outputs if isinstance(o, Sample) and o.identity]) == 2
     assert not hub.reasons(LinkState.WAITING)
@@ -373,9 +375,8 @@ async def test_unanswered_polls_are_errors_and_the_link_stays(monkeypatch):
             if len(asked) not in (3, 4):
                 writer.write(b"5")
 
-    async with tcp_server(talk) as port:
-        async with running(asker(hub, TcpLink("127.0.0.1", port))):
-            await hub.until(lambda h: len(h.values) == 3)
+    async with tcp_server(talk) as port, running(asker(hub, TcpLink("127.0.0.1", port))):
+        await hub.until(lambda h: len(h.values) == 3)
     errors = [output for output in hub.outputs if isinstance(output, DriverError)]
     assert [error.reason for error in errors] == [Reject.TIMEOUT] * 2
     assert not hub.reasons(LinkState.WAITING)
@@ -389,9 +390,8 @@ async def test_asker_without_an_answer_to_who_are_you_waits_and_tries_again():
             await answer(reader, writer)
         await reader.read()
 
-    async with tcp_server(talk) as port:
-        async with running(asker(hub, TcpLink("127.0.0.1", port))):
-            await hub.until(lambda h: h.values)
+    async with tcp_server(talk) as port, running(asker(hub, TcpLink("127.0.0.1", port))):
+        await hub.until(lambda h: h.values)
     assert isinstance(hub.outputs[0], ReplyTimeout)
 
 
@@ -405,15 +405,9 @@ async def test_asker_that_gives_no_sample_for_too_long_is_opened_again(monkeypat
             if letter == b"i":
                 writer.write(b"S")
 
-    async with tcp_server(talk) as port:
-        async with running(asker(hub, TcpLink("127.0.0.1", port), Questions(0.005))):
-            await hub.until(lambda h: h.reasons(LinkState.WAITING))
+    async with (
+        tcp_server(talk) as port,
+        running(asker(hub, TcpLink("127.0.0.1", port), Questions(0.005))),
+    ):
+        await hub.until(lambda h: h.reasons(LinkState.WAITING))
     assert "no sample for" in hub.reasons(LinkState.WAITING)[0]
-
-
-def test_patience_leaves_a_radeye_its_own_three_attempts():
-    radeye = find("thermo-radeye")
-    loop_patience = session_module.ASKER_PATIENCE_S
-    # three times 3 s without a frame, and the two commands in between, 0.6 s + 2 s each
-    assert loop_patience > 3 * 3.0 + 2 * (0.6 + 2.0)
-    assert radeye.silence_s * session_module.SILENT_PERIODS < loop_patience

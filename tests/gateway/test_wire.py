@@ -1,0 +1,219 @@
+"""The public contract: what is encoded is what the schemas and the design say."""
+
+import json
+from datetime import UTC, datetime
+
+import jsonschema
+import pytest
+
+from config.models import Configuration, Post
+from drivers.api import (
+    Channel,
+    DriverInfo,
+    Flag,
+    Identity,
+    Passage,
+    PassageFlag,
+    Position,
+    Quantity,
+    Reading,
+    Sample,
+    Verified,
+)
+from drivers.errors import FrameError, Reject
+from gateway import wire, wire_alarms
+from gateway.pipeline import Arrived, Commanded, Pipeline, Ticked
+from gateway.reference import MESSAGES
+from gateway.values import Command, Instant, Measured
+from gateway.wire_table import TIME_PATTERN, Key, Kind, Table, dump, iso
+
+NOW = Instant(1_780_000_000.5, 500.0)
+INFO = DriverInfo(
+    "made-up", "made up", "listener", ("Portal Monitor",), ("serial",), tuple(Channel),
+    "none", Verified.CONSTRUCTED, 1.0, lambda options: None,
+)  # fmt: skip
+TABLES = {table.kind: table for table, _, _ in MESSAGES} | {"reject": wire.REJECT}
+
+
+def validate(body, table=None):
+    schema = (table or TABLES[body["kind"]]).schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(body)
+
+
+def told():
+    """One of every message that the pipeline makes, of a rich story."""
+    link = {"kind": "recording", "path": "-"}
+    detectors = [
+        {"id": "hh", "driver": "made-up", "class": "Gamma Handheld", "link": link},
+        {"id": "gate", "driver": "made-up", "link": link, "serial_number": "1"},
+    ]
+    configuration = Configuration.model_validate({"gateway": {"id": "g"}, "detector": detectors})
+    numbers = iter(range(100))
+    pipeline = Pipeline(configuration, {"hh": INFO, "gate": INFO}, lambda: f"o{next(numbers)}", NOW)
+    bodies = [document.body for document in pipeline.about()]
+
+    def keep(outputs):
+        bodies.extend(entry.body for entry in outputs.entries)
+        bodies.extend(document.body for document in outputs.documents if document.body)
+
+    def say(detector, output, at_s):
+        at = Instant(NOW.wall + at_s, NOW.mono + at_s)
+        keep(pipeline.step(at, Arrived(detector, output, at)))
+
+    rate = Quantity.AMBIENT_DOSE_EQUIVALENT_RATE
+    place = Position(52.5, 13.2, 40.0, 3.0, 9, 0.8, 0.5)
+    for at_s, value in enumerate((0.1, 3.0, 30.0, *[0.1] * 13)):
+        reading = Reading(Channel.DOSE_RATE, value, "µSv/h", rate, window_s=1.0, raw=f"{value}")
+        say("hh", Sample((reading,), position=place, device_time=datetime.now(UTC)), at_s)
+    over = Reading(Channel.DOSE_RATE, None, "µSv/h", rate, (Flag.OVER_RANGE,), 1e5, raw="OL")
+    say("hh", Sample((over,), flags=(Flag.WARMING_UP,)), 17)
+    counts = Reading(Channel.GAMMA_COUNTS, 120, "count", Quantity.GAMMA_COUNTS, part="1")
+    alarm = Reading(Channel.DEVICE_ALARM, 1, "1", part="gamma")
+    identity = Identity("VM250", "2", "1.0", None, (("occupancy", "1"),))
+    say("gate", Sample((counts, alarm), occupied=True, identity=identity), 18)
+    flags = (PassageFlag.SPEED_CLAMPED,)
+    say(
+        "gate", Passage(7, 9.0, 1.0, True, False, 900, "5x200ms", 3, "1s", 1.0, 0.1, 2.0, flags), 19
+    )
+    say("gate", Passage(None, None, None, False, True), 20)
+    record = pipeline.engine.active()[0]
+    command = Command("acknowledge", "anna", "c", (("occurrence", record.occurrence),))
+    keep(pipeline.step(Instant(NOW.wall + 21, NOW.mono + 21), Commanded(command)))
+    keep(pipeline.step(Instant(NOW.wall + 60, NOW.mono + 60), Ticked()))
+    return [json.loads(body) for body in bodies]
+
+
+TOLD = told()
+
+
+def of(kind):
+    found = [body for body in TOLD if body["kind"] == kind]
+    assert found, kind
+    return found
+
+
+def test_everything_the_pipeline_says_is_valid():
+    assert {body["kind"] for body in TOLD} == {
+        "sample", "passage", "state", "about", "alarm_event", "alarm",
+    }  # fmt: skip
+    for body in TOLD:
+        validate(body)
+
+
+def test_the_rest_is_valid():
+    others = [
+        wire.POST.encode(Post(id="p", names={"en": "Gate"}, latitude=1.0)),
+        wire.STATUS.encode(wire.Status("online", "1", 3, NOW, (("alarms", 9),), "ab")),
+        wire.HEARTBEAT.encode(wire.Heartbeat(1, 2, NOW, (("alarms", 1),), 0, "", (("c", 0),))),
+        wire.HEALTH.encode({"gateway": {"a": 1.5}, "journal": {}, "rejects": {}}),
+        wire.REJECT.encode(wire.Rejected("d", FrameError(Reject.SYNTAX, b"\x00\\a", line=3))),
+    ]
+    for body in others:
+        validate(json.loads(dump(body)))
+
+
+def test_names_of_the_design():
+    names = {
+        "sample": "detector time time_estimated arrived readings flags position",
+        "passage": "detector time number start end gamma_alarm neutron_alarm gamma_max"
+        " gamma_max_basis neutron_max neutron_background speed flags",
+        "alarm_event": "event occurrence revision detector post alarm rule level priority time"
+        " value unit",
+        "state": "detector state reasons since",
+    }
+    for kind, wanted in names.items():
+        for body in of(kind):
+            assert set(wanted.split()) <= body.keys(), kind
+    fields = "channel value unit quantity flags lower_bound window_s raw"
+    for body in of("sample"):
+        for reading in body["readings"]:
+            assert set(fields.split()) <= reading.keys()
+    assert set(wire.DELIVERY_KEYS) == {"schema", "gateway", "lane", "epoch", "seq", "replayed"}
+    assert {"reason", "line", "offset", "raw"} <= {key.name for key in wire.REJECT.keys}
+
+
+def test_every_journalled_message_has_its_time():
+    for kind in ("sample", "passage", "alarm_event"):
+        for body in of(kind):
+            jsonschema.validate(body["time"], {"type": "string", "pattern": TIME_PATTERN})
+
+
+def test_times():
+    assert iso(0.0) == "1970-01-01T00:00:00.000Z"
+    assert iso(1_780_000_000.5) == "2026-05-28T20:26:40.500Z"
+    assert iso(1.9996) == "1970-01-01T00:00:02.000Z"
+    assert iso(-0.25) == "1969-12-31T23:59:59.750Z"
+
+
+def test_what_has_no_date_has_no_times():
+    measured = Measured("d", NOW, NOW, ())
+    body = wire.SAMPLE.encode(wire.Told(measured, dated=False))
+    assert (body["time"], body["arrived"]) == (None, None)
+    validate(body)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "wrong"),
+    [
+        ("sample", ("readings", 0, "channel"), "radiation"),
+        ("sample", ("readings", 0, "quantity"), "effective_dose"),
+        ("sample", ("readings", 0, "value"), "1"),
+        ("sample", ("flags",), ["fine"]),
+        ("sample", ("time",), "2026-05-28 20:26:40"),
+        ("sample", ("time",), "2026-05-28T20:26:40Z"),
+        ("passage", ("flags",), ["fine"]),
+        ("passage", ("number",), 1.5),
+        ("passage", ("gamma_alarm",), None),
+        ("state", ("state",), "fine"),
+        ("about", ("channels",), ["radiation"]),
+        ("alarm_event", ("event",), "happened"),
+        ("alarm_event", ("display",), "G"),
+        ("alarm", ("flags",), ["fine"]),
+        ("alarm", ("priority",), "1"),
+        ("alarm", ("kind",), "sample"),
+    ],
+)
+def test_what_the_contract_does_not_know_is_invalid(kind, path, wrong):
+    body = json.loads(json.dumps(of(kind)[0]))
+    *way, last = path
+    place = body
+    for step in way:
+        place = place[step]
+    place[last] = wrong
+    with pytest.raises(jsonschema.ValidationError):
+        validate(body, TABLES[kind])
+
+
+@pytest.mark.parametrize("kind", ["sample", "passage", "state", "about", "alarm_event", "alarm"])
+def test_every_key_is_required(kind):
+    for name in list(of(kind)[0]):
+        body = {key: value for key, value in of(kind)[0].items() if key != name}
+        with pytest.raises(jsonschema.ValidationError):
+            validate(body, TABLES[kind])
+
+
+def test_optional_keys_are_left_out():
+    table = Table("t", "", (Key("a", Kind.NUMBER, "", dict.get, optional=True),), kind="t")
+    key = Key("a", Kind.NUMBER, "", lambda d: d.get("a"), optional=True)
+    table = Table("t", "", (key,), kind="t")
+    assert table.encode({}) == {"kind": "t"}
+    assert table.encode({"a": 0}) == {"kind": "t", "a": 0}
+    jsonschema.validate({"kind": "t"}, table.schema())
+
+
+def test_what_json_does_not_have_is_never_written():
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="JSON"):
+            dump({"a": value})
+
+
+def test_raw_bytes_are_harmless_text():
+    assert wire.printable(b"a\\\x1b[2J\xff") == "a\\x5c\\x1b[2J\\xff"
+
+
+def test_event_and_document_share_the_record():
+    record = {key.name for key in wire_alarms.ACTIVE.keys}
+    event = {key.name for key in wire_alarms.EVENT.keys}
+    assert record <= event
+    assert event - record == {"event", "time", "actor", "note"}
