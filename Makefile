@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check --quiet
 DEMO ?=
 
-.PHONY: venv demo test check format docs bench lock packages clean
+.PHONY: help venv demo test check format bench torture lock packages clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +39,9 @@ format: venv ## formats and writes generated files
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 	$(BIN)/dosegate schema --write docs/reference
+
+torture: venv packages ## the long forms of the tests: outages, kills, statistics
+	$(BIN)/pytest -m torture --timeout 3600
 
 bench: venv packages ## CPU per sample, latency, memory
 	$(BIN)/python tests/bench/measure.py --detectors 100 1000 --seconds 60

@@ -75,13 +75,22 @@ def _check_link(findings: Findings, path: Path, link: object, info: DriverInfo) 
     if not isinstance(link, dict):
         return
     kind = link.get("kind")
-    if not isinstance(kind, str) or kind == "recording":
+    if not isinstance(kind, str):
         return
+    if kind == "recording":
+        if info.contract != "listener":
+            findings.error(
+                (*path, "kind"),
+                f"a recording cannot answer the questions of {info.name}",
+                f"read it with: dosegate decode {info.name} FILE",
+            )
+        return
+    offered = info.links + (("recording",) if info.contract == "listener" else ())
     if kind in ("serial", "tcp", "modbus_tcp", "modbus_rtu") and kind not in info.links:
         findings.error(
             (*path, "kind"),
             f"{info.name} is not reached by {shown(kind)}",
-            f"it offers: {', '.join((*info.links, 'recording'))}",
+            f"it offers: {', '.join(dict.fromkeys(offered))}",
         )
     elif kind == "tcp" and "port" not in link and info.tcp_port is not None:
         findings.error(

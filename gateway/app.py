@@ -270,16 +270,26 @@ class Gateway:
         )
 
     def _health(self) -> dict[str, dict[str, float]]:
-        journal = self._journal
-        counters = asdict(journal.counters) if journal else {}
         return {
             "gateway": {"uptime_s": round(self._now().mono - self._started.mono, 1)},
-            "journal": {key: n for key, n in counters.items() if isinstance(n, int | float)},
+            "journal": self._journal_health(),
             "rejects": {
                 key: health.rejects.total()
                 for key, health in self._pipeline.health().items()
                 if health.rejects
             },
+        }
+
+    def _journal_health(self) -> dict[str, float]:
+        if self._journal is None:
+            return {}
+        counters = self._journal.counters
+        return {
+            "stored": counters.stored.total(),
+            "unstored": counters.unstored.total(),
+            "shed": counters.shed,
+            "failures": counters.failures,
+            "told_undurable": counters.told_undurable,
         }
 
     @property

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import structlog
 
 from drivers.api import Output, ReadBlock, Registers, Sample
-from drivers.errors import DriverError, ExchangeError
+from drivers.errors import DriverError, ExchangeError, ReplyTimeout
 from gateway.backoff import BackOff
 from gateway.clock import Now, Ticker
 from gateway.links.errors import LinkError
@@ -35,14 +35,18 @@ def slot_s(units: int) -> float:
 
 @dataclass(slots=True)
 class BusUnit:
-    """One instrument on a bus: its driver, its address, its own back-off while it is silent."""
+    """One instrument on a bus: its driver, its address, its own back-off while it is silent.
+
+    ``identified`` is the opening of the bus in which it was identified, 0 if it must be again.
+    """
 
     detector: str
     driver: Registers
     unit: int
     silence: BackOff
-    identified: bool = False
+    identified: int = 0
     due: float = 0.0
+    not_before: float = 0.0
     failing: bool = False
 
 
@@ -66,6 +70,7 @@ class BusSession:
         self._now = now
         self._backoff = backoff
         self._ticker = ticker
+        self._served = units[0]
 
     @property
     def name(self) -> str:
@@ -87,43 +92,49 @@ class BusSession:
         except LinkError as error:
             return str(error)
         except Exception as error:
-            # The task's boundary: a defect in one driver costs its own bus a restart, no more.
-            log.exception("session_failed", bus=self._bus.port)
+            # The task's boundary: a defect in one driver costs its own bus a restart, no more,
+            # and its own unit a wait, so that the others are polled meanwhile.
+            log.exception("session_failed", bus=self._bus.port, detector=self._served.detector)
+            self._served.not_before = _now() + self._served.silence.wait_s()
             return f"internal error: {error!r}"
         finally:
             await self._bus.close()
         return "closed"
 
     async def _poll_for_ever(self) -> None:
-        loop = asyncio.get_running_loop()
         for unit in self._units:
-            unit.identified = False
             spread_s = unit.silence.share() * unit.driver.poll_s
-            unit.due = math.ceil((loop.time() + spread_s) / self._slot_s) * self._slot_s
+            earliest = max(_now() + spread_s, unit.not_before)
+            unit.due = math.ceil(earliest / self._slot_s) * self._slot_s
         while True:
-            unit = min(self._units, key=lambda unit: unit.due)
-            if unit.due > loop.time():
+            unit = self._served = min(self._units, key=lambda unit: unit.due)
+            if unit.due > _now():
                 await self._ticker.until(unit.due)
-            started = loop.time()
-            wait_s = await self._serve(unit)
-            unit.due = max(unit.due + wait_s, started)
+            await self._serve(unit)
 
-    async def _serve(self, unit: BusUnit) -> float:
-        """One cycle of one unit; seconds until its next."""
+    async def _serve(self, unit: BusUnit) -> None:
+        """One cycle of one unit, and when its next is due."""
+        started = _now()
+        outputs: Iterable[Output]
         try:
-            if not unit.identified:
-                identity = await self._run(unit, unit.driver.identify())
-                unit.identified = True
-                self._hub.deliver(unit.detector, Sample((), identity=identity), self._now())
+            if unit.identified != self._bus.openings:
+                await self._identify(unit)
             outputs = await self._run(unit, unit.driver.poll())
         except ExchangeError as error:
-            self._hub.deliver(unit.detector, error, self._now())
-            self._fail(unit, str(error))
-            return max(unit.silence.wait_s(), unit.driver.poll_s)
+            self._fail(unit, error)
+            return
         except DriverError as error:
+            if unit.identified != self._bus.openings:
+                self._fail(unit, error)
+                return
             outputs = (error,)
         self._deliver(unit, outputs)
-        return unit.driver.poll_s
+        unit.due = max(unit.due + unit.driver.poll_s, started)
+
+    async def _identify(self, unit: BusUnit) -> None:
+        identity = await self._run(unit, unit.driver.identify())
+        unit.identified = self._bus.openings
+        self._hub.deliver(unit.detector, Sample((), identity=identity), self._now())
 
     def _deliver(self, unit: BusUnit, outputs: Iterable[Output]) -> None:
         arrived = self._now()
@@ -138,9 +149,14 @@ class BusSession:
         unit.failing = False
         self._hub.report(unit.detector, LinkState.READING, "")
 
-    def _fail(self, unit: BusUnit, reason: str) -> None:
+    def _fail(self, unit: BusUnit, error: DriverError) -> None:
+        """It waits from now on; after a silence it may be another instrument that comes back."""
+        if isinstance(error, ReplyTimeout):
+            unit.identified = 0
         unit.failing = True
-        self._hub.report(unit.detector, LinkState.WAITING, reason)
+        unit.due = _now() + max(unit.silence.wait_s(), unit.driver.poll_s)
+        self._hub.deliver(unit.detector, error, self._now())
+        self._hub.report(unit.detector, LinkState.WAITING, str(error))
 
     def _report(self, state: LinkState, reason: str) -> None:
         for unit in self._units:
@@ -163,3 +179,7 @@ class BusSession:
                 step = partial(talk.throw, error)
             else:
                 step = partial(talk.send, words)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -431,4 +431,6 @@ DELIVERY_KEYS: Final[dict[str, str]] = {
     "epoch": "Rises at each start of the gateway",
     "seq": "Gap-free per gateway, lane and epoch",
     "replayed": "Present and true when sent from the backlog",
+    "durable": "Present and false when an alarm was told before the disk had it",
+    "revision": "Of retained documents in place of seq: rises with each change, over restarts too",
 }

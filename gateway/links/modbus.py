@@ -43,6 +43,7 @@ NEVER_DISCONNECT: Final = 1 << 31
 
 READ_HOLDING: Final = 3
 READ_INPUT: Final = 4
+EXCEPTION_BIT: Final = 0x80
 RTU_OVERHEAD: Final = 5
 """Address, function, byte count or exception code, CRC: an answer without its registers."""
 
@@ -124,8 +125,7 @@ class ModbusBus:
             )
 
         def explain() -> LinkError:
-            advice = "is the device on and reachable?"
-            return PortRefused(name, f"no connection within {link.timeout_s:g} s", advice)
+            return PortRefused(name, "no connection", "is the device on and reachable?")
 
         return cls(
             name,
@@ -274,13 +274,14 @@ def _stop_if_cancelled() -> None:
 
 def _checked(answer: ModbusPDU, unit: int, block: ReadBlock) -> tuple[int, ...]:
     """The registers, if this answers that question."""
-    if answer.isError():
-        raise Refused(answer.exception_code)
     if answer.dev_id != unit:
         raise DecodeError(Reject.UNEXPECTED, detail=f"unit {answer.dev_id} answered for {unit}")
-    if answer.function_code != block.function:
-        detail = f"function {answer.function_code} answers {block.function}"
+    function = answer.function_code & ~EXCEPTION_BIT
+    if function != block.function:
+        detail = f"function {function} answers {block.function}"
         raise DecodeError(Reject.UNEXPECTED, detail=detail)
+    if answer.isError():
+        raise Refused(answer.exception_code)
     if len(answer.registers) != block.count:
         detail = f"{len(answer.registers)} registers instead of {block.count}"
         raise DecodeError(Reject.TRUNCATED, detail=detail)

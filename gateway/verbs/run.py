@@ -3,9 +3,11 @@
 import argparse
 import asyncio
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
+from typing import Final
 
 from config.models import Configuration
 from gateway import logs
@@ -13,6 +15,10 @@ from gateway.app import Gateway
 from gateway.journal_file import JournalUnusable
 from gateway.notify import Notifier
 from gateway.verbs.terminal import Exit, complain, load_or_complain
+
+OWN_FILES: Final = 256
+FILES_PER_DETECTOR: Final = 6
+"""A serial port of pyserial costs five descriptors."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,12 +37,21 @@ def run(arguments: argparse.Namespace) -> Exit:
         as_json=under_systemd or not sys.stderr.isatty(),
         systemd=under_systemd,
     )
+    allow_files(OWN_FILES + FILES_PER_DETECTOR * len(configuration.detector))
     try:
         asyncio.run(serve(configuration, Notifier()))
     except JournalUnusable as error:
         complain(str(error))
         return Exit.FAULT
     return Exit.WELL
+
+
+def allow_files(wanted: int) -> None:
+    """Raises the soft limit of open files: each detector needs one or more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
 async def serve(configuration: Configuration, notifier: Notifier) -> None:

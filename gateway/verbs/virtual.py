@@ -125,8 +125,12 @@ class VirtualPlay:
             for at_s, said in session.run(to_s)
         ]
         heard.sort(key=lambda each: each[0])
+        missed = [each for each in heard if each[0] < self._down_until]
+        self._note_identities(missed)
         if to_s >= self._down_until:
-            yield from self._tell(heard, to_s)
+            yield from self._tell(heard[len(missed) :], to_s)
+
+    def _note_identities(self, heard: list[tuple[float, str, Output]]) -> None:
         for _, detector, output in heard:
             if isinstance(output, Sample) and output.identity is not None:
                 self._identities[detector] = output.identity
@@ -138,17 +142,17 @@ class VirtualPlay:
             if cable.plugged:
                 yield from self._step(at_s, LinkChanged(detector, LinkState.READING))
             else:
-                reason = "unplugged"
-                yield from self._step(at_s, LinkChanged(detector, LinkState.WAITING, reason))
+                yield from self._step(at_s, LinkChanged(detector, LinkState.WAITING, "unplugged"))
             if cable.is_up(at_s) and detector in self._identities:
                 who = Sample((), identity=self._identities[detector])
                 yield from self._step(at_s, Arrived(detector, who, self._instant(at_s)))
 
     def _tell(self, heard: list[tuple[float, str, Output]], to_s: float) -> Iterator[Outputs]:
         if self._must_meet:
-            yield from self._meet(heard[0][0] if heard else to_s)
-        for at_s, detector, told in heard:
-            yield from self._step(at_s, Arrived(detector, told, self._instant(at_s)))
+            yield from self._meet(self._down_until)
+        for at_s, detector, output in heard:
+            yield from self._step(at_s, Arrived(detector, output, self._instant(at_s)))
+        self._note_identities(heard)
         yield from self._step(to_s, Ticked())
 
     def _step(self, at_s: float, item: Input) -> Iterator[Outputs]:
