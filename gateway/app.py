@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -27,7 +27,7 @@ from gateway.notify import WATCHDOG_SHARE, Notifier, Progress
 from gateway.pipeline import Arrived, Commanded, Input, LinkChanged, Pipeline, Ticked
 from gateway.publisher import Publisher
 from gateway.publisher_values import Roots
-from gateway.values import Answer, Command, Document, Instant, LinkState, Outputs
+from gateway.values import Answer, Command, Document, Entry, Instant, LinkState, Outputs
 from gateway.wire_table import dump
 
 log: Final = structlog.get_logger()
@@ -199,14 +199,20 @@ class Gateway:
         if self._watch is not None:
             self._watch(outputs)
         if outputs.urgent:
+            # The samples do not wait for the committer: later ones would overtake them.
+            self._append([entry for entry in outputs.entries if not entry.lane.is_alarm])
+            alarms = tuple(entry for entry in outputs.entries if entry.lane.is_alarm)
             stored = asyncio.get_running_loop().create_future()
             self._idle.clear()
-            self._urgent.put_nowait((outputs, stored))
+            self._urgent.put_nowait((replace(outputs, entries=alarms), stored))
             return outputs, stored
-        if outputs.entries and self._journal is not None:
-            self._journal.append(outputs.entries)
+        self._append(outputs.entries)
         self._documents.put(outputs.documents)
         return outputs, None
+
+    def _append(self, entries: Sequence[Entry]) -> None:
+        if entries and self._journal is not None:
+            self._journal.append(entries)
 
     async def _commit_urgent(self) -> None:
         """Alarm events and commands go to disk together, as many as have gathered."""

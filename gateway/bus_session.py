@@ -21,8 +21,8 @@ from gateway.values import LinkState
 log: Final = structlog.get_logger()
 Result = TypeVar("Result")
 
-SLOTS_S: Final = (0.05, 0.1, 0.2)
-POLLS_A_SLOT: Final = 20
+SLOTS_S: Final = (0.05, 0.1, 0.5)
+POLLS_A_SLOT: Final = 40
 
 
 def slot_s(units: int) -> float:

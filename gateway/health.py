@@ -30,7 +30,7 @@ class DetectorHealth:
     mismatched: bool = False
     rejects: Counter[str] = field(default_factory=Counter)
     last_reject: str = ""
-    latest: dict[tuple[Channel, str], Reading] = field(default_factory=dict)
+    _frames: dict[tuple[Channel, str], tuple[Reading, ...]] = field(default_factory=dict)
     _told: DetectorState | None = None
 
     def note_sample(self, measured: Measured, now: Instant) -> None:
@@ -41,12 +41,15 @@ class DetectorHealth:
             self._forget_instrument()
         if self.mismatched or not measured.readings:
             return
+        first = measured.readings[0]
+        self._frames[first.channel, first.part] = measured.readings
         self.learning = not _LEARNING_FLAGS.isdisjoint(measured.flags)
         self.switched_off = False
+        if not self.faults and _is_plain(measured):
+            return
         for flag in _FAULT_FLAGS:
             self._set_fault(str(flag), flag in measured.flags)
         for reading in measured.readings:
-            self.latest[reading.channel, reading.part] = reading
             if reading.channel is Channel.DEVICE_FAULT:
                 self._note_fault(reading.part, bool(reading.value))
             elif reading.flags and reading.channel is not Channel.BACKGROUND:
@@ -88,6 +91,15 @@ class DetectorHealth:
         )
 
     @property
+    def latest(self) -> dict[tuple[Channel, str], Reading]:
+        """The newest reading of each channel and part, of frames that begin differently too."""
+        return {
+            (reading.channel, reading.part): reading
+            for frame in self._frames.values()
+            for reading in frame
+        }
+
+    @property
     def told(self) -> DetectorState | None:
         """The state as last told."""
         return self._told
@@ -100,7 +112,7 @@ class DetectorHealth:
 
     def _forget_instrument(self) -> None:
         """Another one answers: nothing it says is this detector's."""
-        self.latest.clear()
+        self._frames.clear()
         self.faults.clear()
         self.learning = self.switched_off = False
 
@@ -134,3 +146,14 @@ class DetectorHealth:
         if self.learning:
             found.append(("learning", ["warming up"]))
         return found
+
+
+def _is_plain(measured: Measured) -> bool:
+    """The common case: no flag and no fault in it."""
+    for flag in measured.flags:
+        if flag in _FAULT_FLAGS:
+            return False
+    for reading in measured.readings:
+        if reading.flags or (reading.channel is Channel.DEVICE_FAULT and reading.value):
+            return False
+    return True

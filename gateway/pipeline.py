@@ -167,7 +167,7 @@ class Pipeline:
         return changes + self.engine.link(line.detector.id, True, "", now)
 
     def _sample_entry(self, line: "_DetectorLine", measured: Measured) -> Entry:
-        body = dump(wire.SAMPLE.encode(wire.Told(measured)))
+        body = wire.SAMPLE.text(wire.Told(measured)).encode()
         return Entry(line.sample_lane, f"detector/{measured.detector}/sample", body)
 
     def _passage(

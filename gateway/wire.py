@@ -4,6 +4,7 @@ Encoder, JSON Schemas, AsyncAPI document and reference all come from the tables 
 the same on MQTT, in JSON lines, in exports and in schemas.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
@@ -15,6 +16,14 @@ from gateway.values import Instant, Lane, Measured, PassageRecord
 from gateway.wire_table import Key, Kind, Table, iso
 
 SCHEMA: Final = "dosegate/1"
+
+
+def _recurring(reading: Reading) -> Hashable:
+    """States say the same again and again."""
+    if reading.raw or reading.flags or reading.unit != "1":
+        return None
+    return reading.channel, reading.value, reading.part, reading.window_s, reading.quantity
+
 
 READING: Final = Table[Reading](
     "reading",
@@ -64,6 +73,7 @@ READING: Final = Table[Reading](
             attrgetter("independent"),
         ),
     ),
+    recurs=_recurring,
 )
 
 POSITION: Final = Table[Position](
@@ -133,6 +143,7 @@ SAMPLE: Final = Table[Told](
             "All numbers of the frame",
             lambda t: [READING.encode(reading) for reading in t.value.readings],
             of=READING,
+            members=attrgetter("value.readings"),
         ),
         Key("flags", Kind.LIST, "Quality", lambda t: list(t.value.flags), choices=tuple(Flag)),
         Key(

@@ -1,7 +1,7 @@
 """Field tables: one description of a message yields its encoder, its schema and its reference."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
+RECURRING: Final = 10_000
+"""So many recurring texts are kept."""
 Json = dict[str, Any] | list[Any] | str | int | float | bool | None
 
 SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -31,6 +33,8 @@ class Kind(StrEnum):
 class Key(Generic[T]):
     """One key of a message: always present, null where ``nullable`` and unknown.
 
+    ``members`` gives the members of a list as values of ``of``, for writing text at once.
+
     ``optional`` keys are left out instead. ``of`` is the table of an object or of a list's
     members; a list without one holds text.
     """
@@ -44,12 +48,28 @@ class Key(Generic[T]):
     optional: bool = False
     choices: tuple[str, ...] = ()
     of: "Table[Any] | None" = None
+    members: Callable[[T], Iterable[Any]] | None = None
 
 
 class Table(Generic[T]):
     """The keys of one kind of message, in the order in which they are written."""
 
-    def __init__(self, name: str, doc: str, keys: tuple[Key[T], ...], kind: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        doc: str,
+        keys: tuple[Key[T], ...],
+        kind: str = "",
+        recurs: Callable[[T], Hashable] = lambda _: None,
+    ) -> None:
+        self._recurs = recurs
+        self._known: dict[Hashable, str] = {}
+        self._plain = [(key.name, key.get) for key in keys if key.members is None]
+        self._lists = [
+            (key.name, key.members, key.of)
+            for key in keys
+            if key.members is not None and key.of is not None
+        ]
         self.name = name
         self.doc = doc
         self.keys = keys
@@ -66,6 +86,31 @@ class Table(Generic[T]):
             if (found := get(value)) is not None:
                 record[name] = found
         return record
+
+    def text(self, value: T) -> str:
+        """The message as JSON text, lists last; what ``recurs`` names is worked out once.
+
+        Only for tables without optional keys.
+        """
+        key = self._recurs(value)
+        if key is None:
+            return self._text(value)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= RECURRING:
+                self._known.clear()
+            known = self._known[key] = self._text(value)
+        return known
+
+    def _text(self, value: T) -> str:
+        record: dict[str, object] = {"kind": self.kind} if self.kind else {}
+        for name, get in self._plain:
+            record[name] = get(value)
+        text = _ENCODER.encode(record)
+        for name, members, table in self._lists:
+            inner = ",".join([table.text(member) for member in members(value)])
+            text = f'{text[:-1]},"{name}":[{inner}]}}'
+        return text
 
     def schema(self) -> dict[str, Json]:
         """Its JSON Schema, without the dialect."""

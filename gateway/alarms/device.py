@@ -72,6 +72,8 @@ class DeviceAlarms:
         self.switched_off = False
         if measured.occupied is not None:
             self._knows_occupancy = True
+        if not self._conditions and _is_uneventful(measured):
+            return []
         said = self._declared(measured)
         if not said and not self._conditions:
             return []
@@ -242,6 +244,17 @@ class DeviceAlarms:
             return False
         start = passage.start
         return start is None or self._set_at[alarm] >= start.mono - _START_TOLERANCE_S
+
+
+def _is_uneventful(measured: Measured) -> bool:
+    """The common case: nothing is declared that could raise anything."""
+    for flag in measured.flags:
+        if flag in _FLAGS:
+            return False
+    for reading in measured.readings:
+        if reading.flags or (reading.value and reading.channel in _STATES):
+            return False
+    return True
 
 
 def _of_passage(
