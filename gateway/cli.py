@@ -33,6 +33,13 @@ VERBS = (
         "board", "detectors and alarms of this laptop", "board", "run_board", "add_board_arguments"
     ),
     Verb("ack", "acknowledge alarms on this laptop", "board", "run_ack", "add_ack_arguments"),
+    Verb(
+        "reset",
+        "take the latch off an alarm that is over",
+        "board",
+        "run_reset",
+        "add_reset_arguments",
+    ),
     Verb("schema", "the public contracts as JSON Schema and reference pages", "schema"),
 )
 

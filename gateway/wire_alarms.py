@@ -114,7 +114,7 @@ ACTIVE: Final = Table[AlarmRecord](
     "One occurrence of an alarm as it is now; the topic is emptied when it is closed.",
     (
         *_RECORD,
-        Key("value", Kind.NUMBER, "Newest value", attrgetter("value"), nullable=True),
+        Key("value", Kind.NUMBER, "Value at the newest change", attrgetter("value"), nullable=True),
         Key("unit", Kind.TEXT, "Unit of value, peak and lower_bound", attrgetter("unit")),
     ),
     kind="alarm",

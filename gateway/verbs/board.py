@@ -1,4 +1,4 @@
-"""``board`` and ``ack``: the laptop's own view and hand, through the control socket."""
+"""``board``, ``ack`` and ``reset``: the laptop's own view and hand, by the control socket."""
 
 import argparse
 import os
@@ -15,6 +15,7 @@ from gateway.wire_table import dump
 CLEAR: Final = "\033[H\033[J"
 BELL: Final = "\a"
 REFRESH_S: Final = 1.0
+_DONE: Final = {"acknowledge": "acknowledged", "reset": "reset"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,12 @@ def add_ack_arguments(parser: argparse.ArgumentParser) -> None:
     add_arguments(parser)
     parser.add_argument("occurrence", nargs="?", help="occurrence id; without it, all that wait")
     parser.add_argument("--revision", type=int, help="the revision that was seen")
+
+
+def add_reset_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``reset``."""
+    add_arguments(parser)
+    parser.add_argument("occurrence", help="occurrence id of a latched alarm")
 
 
 def run_board(arguments: argparse.Namespace) -> Exit:
@@ -75,13 +82,26 @@ def run_ack(arguments: argparse.Namespace) -> Exit:
         return Exit.USAGE
     try:
         wanted = [_named(arguments)] if arguments.occurrence else _waiting(client)
-        results = [_acknowledge(client, one) for one in wanted]
+        results = [_do(client, "acknowledge", one) for one in wanted]
     except ControlUnavailable as error:
         complain(str(error))
         return Exit.FAULT
     if not wanted:
         say("nothing to acknowledge")
     return Exit.WELL if all(results) else Exit.FAULT
+
+
+def run_reset(arguments: argparse.Namespace) -> Exit:
+    """Takes the latch off one alarm whose condition is gone."""
+    client = _client(arguments)
+    if client is None:
+        return Exit.USAGE
+    try:
+        done = _do(client, "reset", {"occurrence": arguments.occurrence})
+    except ControlUnavailable as error:
+        complain(str(error))
+        return Exit.FAULT
+    return Exit.WELL if done else Exit.FAULT
 
 
 def _named(arguments: argparse.Namespace) -> dict[str, object]:
@@ -101,10 +121,10 @@ def _waiting(client: ControlClient) -> list[dict[str, object]]:
     ]
 
 
-def _acknowledge(client: ControlClient, wanted: dict[str, object]) -> bool:
-    answer = client.ask({"ask": "command", "name": "acknowledge", "arguments": wanted})
+def _do(client: ControlClient, name: str, wanted: dict[str, object]) -> bool:
+    answer = client.ask({"ask": "command", "name": name, "arguments": wanted})
     if answer.get("ok"):
-        say(f"{wanted['occurrence']}: acknowledged")
+        say(f"{wanted['occurrence']}: {_DONE[name]}")
         return True
     complain(f"{wanted['occurrence']}: refused: {answer.get('reason')}")
     return False
