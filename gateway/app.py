@@ -126,7 +126,7 @@ class Gateway:
                 self._notifier.ready(f"{len(self._configuration.detector)} detectors")
                 await self._stopping.wait()
                 self._notifier.stopping()
-                await self._end(tasks)
+                await self._end(tasks, journal)
         finally:
             await journal.close()
             log.info("stopped", gateway=settings.id)
@@ -181,10 +181,11 @@ class Gateway:
             tasks.service.append(create(self._feed_watchdog(), name="watchdog"))
         return tasks
 
-    async def _end(self, tasks: "_Tasks") -> None:
+    async def _end(self, tasks: "_Tasks", journal: Journal) -> None:
         """Readers first, then what they brought is stored and told, then the rest."""
         await _cancel(tasks.sessions)
         await self._idle.wait()
+        await journal.commit(())
         for publisher in self._publishers:
             publisher.stop()
         if tasks.publishers:

@@ -51,6 +51,8 @@ REFUSED_CAP_S: Final = 1.0
 PUBACK_S: Final = 10.0
 """Without any acknowledgement for so long the connection is given up."""
 GOODBYE_S: Final = 2.0
+STATUS_S: Final = 0.5
+"""Kept of it for the status, which comes last."""
 STABLE_S: Final = 5.0
 """A connection that lasted so long was a success; the list of brokers starts again."""
 SHORT_LIVES: Final = 3
@@ -248,7 +250,7 @@ class Publisher:
             for held in self._feed.take_others(self._room(session)):
                 self._send(session, held)
         free = min(self._room(session), self._sample_slots(session) - session.samples_out)
-        if free > 0 and not self._stop.is_set():
+        if free > 0:
             for record in self._reader.take(free):
                 self._send(session, record)
         self._note_starved(session)
@@ -340,7 +342,7 @@ class Publisher:
         log.error("message_refused", sink=self._sink.id, topic=topic, reason=reason)
 
     async def _goodbye(self, session: Session) -> None:
-        """Alarms and documents that still fit into ``GOODBYE_S``, then the status."""
+        """What is owed and still fits into ``GOODBYE_S``, alarms first, then the status."""
         self.counters.state = PublisherState.STOPPING
         loop = asyncio.get_running_loop()
         deadline = loop.time() + GOODBYE_S
@@ -350,7 +352,8 @@ class Publisher:
         while loop.time() < deadline and not session.connection.is_lost:
             self._reader.ready.clear()
             self._pump(session)
-            if not told and self._room(session) and not self._reader.owes_alarms:
+            is_time = not self.owed() or loop.time() > deadline - STATUS_S
+            if not told and is_time and self._room(session):
                 self._send(session, last)
                 told = True
             if told and not session.connection.unacknowledged:
