@@ -155,6 +155,8 @@ class BusSession:
             unit.identified = 0
         unit.failing = True
         unit.due = _now() + max(unit.silence.wait_s(), unit.driver.poll_s)
+        if len(self._units) > 1:
+            unit.due = max(unit.due, self._bus.ready_at(unit.unit))
         self._hub.deliver(unit.detector, error, self._now())
         self._hub.report(unit.detector, LinkState.WAITING, str(error))
 

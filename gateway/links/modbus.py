@@ -34,9 +34,10 @@ SILENT_READS: Final = 2
 """After so many reads in a row without an answer, and with no unit left that answers, the
 connection is closed and opened again."""
 
-QUIET_TIMEOUTS: Final = 1.5
-"""A late answer is waited out for this many timeouts before its unit is asked again, and looked
-for as long behind the first answer that follows."""
+QUIET_TIMEOUTS: Final = 3.0
+"""A unit on RTU that owes an answer is not asked for so many timeouts, unless the answer comes
+before: one that takes up to four timeouts is never taken for another. Reopening does not replace
+this, a late answer comes over the new connection too."""
 
 NEVER_DISCONNECT: Final = 1 << 31
 """Silences after which pymodbus would drop a connection; here one dead unit must not."""
@@ -56,27 +57,27 @@ logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
 
 class Traffic:
-    """What came since the last question, as the client's trace hooks tell it."""
+    """Bytes that came while an answer was awaited and since, as the client's hooks tell it."""
 
     def __init__(self) -> None:
-        self.length = 0
-        self.is_answered = False
-        self.is_followed = False
+        self.is_awaited = False
+        self.awaited = 0
+        self.unawaited = 0
 
     def packet(self, is_sent: bool, data: bytes) -> bytes:
         """Bytes that are sent, or all that have come and were not used yet."""
         if is_sent:
-            self.is_answered = self.is_followed = False
-        elif self.is_answered:
-            self.is_followed = True
+            self.is_awaited, self.unawaited = True, 0
+        elif self.is_awaited:
+            self.awaited = len(data)
         else:
-            self.length = len(data)
+            self.unawaited = max(self.unawaited, len(data))
         return data
 
     def pdu(self, is_sent: bool, pdu: ModbusPDU) -> ModbusPDU:
         """A question, or a complete answer."""
         if not is_sent:
-            self.is_answered = True
+            self.is_awaited = False
         return pdu
 
 
@@ -103,7 +104,8 @@ class ModbusBus:
         self._waiting: asyncio.Timeout | None = None
         self._unanswered = 0
         self._alive: set[int] = set()
-        self._quiet_until: dict[int, float] = {}
+        self._owed_until: dict[int, float] = {}
+        self._asked = 0
         self._traffic = Traffic()
 
     @classmethod
@@ -187,24 +189,25 @@ class ModbusBus:
         Raises ReplyTimeout, Refused or DecodeError for this unit, LinkLost for the whole bus.
         Nothing is read any more after it was cancelled, until the bus is opened again.
         """
-        quiet_until = self._quiet_until.get(unit)
-        if quiet_until is not None and not self._is_numbered:
-            await asyncio.sleep(quiet_until - asyncio.get_running_loop().time())
+        client = self._client
+        if client is None or not client.connected:
+            raise LinkLost(self.port, "connection lost")
+        if not self._is_numbered:
+            await self._wait_for_quiet(unit)
+        self._asked = unit
         try:
-            answer = await self._exchange(unit, block)
-            if quiet_until is not None and not answer.transaction_id:
-                await self._nothing_follows(unit, answer)
-            registers = _checked(answer, unit, block)
+            answer = await self._exchange(client, unit, block)
+            return self._checked(answer, unit, block)
         except Refused:
-            self._quiet_until.pop(unit, None)
             raise
         except BaseException:
             # Cancellation too: the answer is still on its way.
-            self._quiet_until[unit] = asyncio.get_running_loop().time() + self._quiet_s
+            self._owed_until[unit] = self._quiet_end()
             raise
-        if quiet_until is not None:
-            del self._quiet_until[unit]
-        return registers
+
+    def ready_at(self, unit: int) -> float:
+        """Loop time from which ``read`` asks the unit without waiting first."""
+        return 0.0 if self._is_numbered else self._owed_until.get(unit, 0.0)
 
     async def close(self) -> None:
         """Closes it."""
@@ -212,10 +215,7 @@ class ModbusBus:
         if client is not None:
             client.close()
 
-    async def _exchange(self, unit: int, block: ReadBlock) -> ModbusPDU:
-        client = self._client
-        if client is None or not client.connected:
-            raise LinkLost(self.port, "connection lost")
+    async def _exchange(self, client: Client, unit: int, block: ReadBlock) -> ModbusPDU:
         try:
             async with asyncio.timeout(None) as self._waiting:
                 answer = await _ask(client, unit, block)
@@ -230,6 +230,7 @@ class ModbusBus:
             raise ReplyTimeout(detail=f"no answer from unit {unit}") from error
         finally:
             self._waiting = None
+            self._traffic.is_awaited = False
         self._unanswered = 0
         self._alive.add(unit)
         if not answer.transaction_id:
@@ -242,14 +243,37 @@ class ModbusBus:
         if self._unanswered >= SILENT_READS and not self._alive:
             await self.open()
 
-    async def _nothing_follows(self, unit: int, answer: ModbusPDU) -> None:
-        """Waits for a second answer: the first was late then, and for the question before."""
-        traffic = self._traffic
-        longest = self._overhead + (0 if answer.isError() else 2 * len(answer.registers))
-        if traffic.length <= longest:
-            await asyncio.sleep(self._quiet_s)
-        if traffic.length > longest or traffic.is_followed:
-            raise ReplyTimeout(detail=f"unit {unit} answers out of step")
+    async def _wait_for_quiet(self, unit: int) -> None:
+        """Returns when no answer to an earlier question can come any more."""
+        if self._traffic.unawaited >= self._overhead:
+            self._traffic.unawaited = 0
+            # What was owed has come; or the answer before it was the one that was owed.
+            if self._owed_until.pop(self._asked, None) is None:
+                self._owed_until[self._asked] = self._quiet_end()
+        if unit in self._owed_until:
+            await asyncio.sleep(self._owed_until[unit] - asyncio.get_running_loop().time())
+            del self._owed_until[unit]
+
+    def _checked(self, answer: ModbusPDU, unit: int, block: ReadBlock) -> tuple[int, ...]:
+        """The registers, if this answers that question."""
+        if answer.dev_id != unit:
+            raise DecodeError(Reject.UNEXPECTED, detail=f"unit {answer.dev_id} answered for {unit}")
+        function = answer.function_code & ~EXCEPTION_BIT
+        if function != block.function:
+            detail = f"function {function} answers {block.function}"
+            raise DecodeError(Reject.UNEXPECTED, detail=detail)
+        if answer.isError():
+            raise Refused(answer.exception_code)
+        if len(answer.registers) != block.count:
+            detail = f"{len(answer.registers)} registers instead of {block.count}"
+            raise DecodeError(Reject.TRUNCATED, detail=detail)
+        longest = 2 * self._overhead + 2 * block.count
+        if self._traffic.awaited >= longest and not self._is_numbered:
+            raise DecodeError(Reject.UNEXPECTED, detail="two answers at once")
+        return tuple(answer.registers)
+
+    def _quiet_end(self) -> float:
+        return asyncio.get_running_loop().time() + self._quiet_s
 
     def _changed(self, is_connected: bool) -> None:
         """The connection is lost: whoever waits for an answer stops waiting."""
@@ -270,22 +294,6 @@ def _stop_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
-
-
-def _checked(answer: ModbusPDU, unit: int, block: ReadBlock) -> tuple[int, ...]:
-    """The registers, if this answers that question."""
-    if answer.dev_id != unit:
-        raise DecodeError(Reject.UNEXPECTED, detail=f"unit {answer.dev_id} answered for {unit}")
-    function = answer.function_code & ~EXCEPTION_BIT
-    if function != block.function:
-        detail = f"function {function} answers {block.function}"
-        raise DecodeError(Reject.UNEXPECTED, detail=detail)
-    if answer.isError():
-        raise Refused(answer.exception_code)
-    if len(answer.registers) != block.count:
-        detail = f"{len(answer.registers)} registers instead of {block.count}"
-        raise DecodeError(Reject.TRUNCATED, detail=detail)
-    return tuple(answer.registers)
 
 
 def _explain_serial(port: str) -> LinkError:
