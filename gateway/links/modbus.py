@@ -45,11 +45,12 @@ NEVER_DISCONNECT: Final = 1 << 31
 READ_HOLDING: Final = 3
 READ_INPUT: Final = 4
 EXCEPTION_BIT: Final = 0x80
-RTU_OVERHEAD: Final = 5
-"""Address, function, byte count or exception code, CRC: an answer without its registers."""
+RTU_SHAPE: Final = (5, 0)
+"""Bytes of an answer without its registers (address, function, byte count or exception code, CRC),
+and where its unit stands."""
 
-MBAP_OVERHEAD: Final = 9
-"""The same with the seven bytes of MBAP header and no CRC."""
+MBAP_SHAPE: Final = (9, 6)
+"""The same with seven bytes of header, the unit last, and no CRC."""
 
 Client = AsyncModbusTcpClient | AsyncModbusSerialClient
 
@@ -62,16 +63,16 @@ class Traffic:
     def __init__(self) -> None:
         self.is_awaited = False
         self.awaited = 0
-        self.unawaited = 0
+        self.stray = b""
 
     def packet(self, is_sent: bool, data: bytes) -> bytes:
         """Bytes that are sent, or all that have come and were not used yet."""
         if is_sent:
-            self.is_awaited, self.unawaited = True, 0
+            self.is_awaited, self.stray = True, b""
         elif self.is_awaited:
             self.awaited = len(data)
         else:
-            self.unawaited = max(self.unawaited, len(data))
+            self.stray = data
         return data
 
     def pdu(self, is_sent: bool, pdu: ModbusPDU) -> ModbusPDU:
@@ -99,7 +100,7 @@ class ModbusBus:
         self._explain = explain
         self._quiet_s = QUIET_TIMEOUTS * timeout_s
         self._is_numbered = is_numbered
-        self._overhead = MBAP_OVERHEAD if is_numbered else RTU_OVERHEAD
+        self._overhead, self._unit_at = MBAP_SHAPE if is_numbered else RTU_SHAPE
         self._client: Client | None = None
         self._waiting: asyncio.Timeout | None = None
         self._unanswered = 0
@@ -245,11 +246,12 @@ class ModbusBus:
 
     async def _wait_for_quiet(self, unit: int) -> None:
         """Returns when no answer to an earlier question can come any more."""
-        if self._traffic.unawaited >= self._overhead:
-            self._traffic.unawaited = 0
+        stray, self._traffic.stray = self._traffic.stray, b""
+        if len(stray) >= self._overhead:
+            sender = stray[self._unit_at]
             # What was owed has come; or the answer before it was the one that was owed.
-            if self._owed_until.pop(self._asked, None) is None:
-                self._owed_until[self._asked] = self._quiet_end()
+            if self._owed_until.pop(sender, None) is None and sender == self._asked:
+                self._owed_until[sender] = self._quiet_end()
         if unit in self._owed_until:
             await asyncio.sleep(self._owed_until[unit] - asyncio.get_running_loop().time())
             del self._owed_until[unit]

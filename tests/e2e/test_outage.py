@@ -104,8 +104,19 @@ async def test_killed_while_the_broker_is_away(staged: Any, until: Any, outage_s
         it.broker.start()
         await it.drained()
         for alarm in before:
-            events = it.collector.bodies("alarm_event", occurrence=alarm["occurrence"])
-            assert {event["revision"] for event in events} >= set(range(1, alarm["revision"] + 1))
+            wanted = set(range(1, alarm["revision"] + 1))
+            await until(
+                lambda alarm=alarm, wanted=wanted: (
+                    wanted
+                    <= {
+                        event["revision"]
+                        for event in it.collector.bodies(
+                            "alarm_event", occurrence=alarm["occurrence"]
+                        )
+                    }
+                ),
+                "every event of the alarm arrives",
+            )
         await it.happen("release", detector="hh-3")
         await until(
             lambda: it.collector.events("returned", detector="hh-3", epoch=second.epoch),

@@ -56,12 +56,12 @@ class Stage:
                 return error
 
 
-def tcp_link(port, **more):
-    return ModbusTcpLink(kind="modbus_tcp", host=HOST, port=port, timeout_s=TIMEOUT_S, **more)
+def tcp_link(port, timeout_s=TIMEOUT_S, **more):
+    return ModbusTcpLink(kind="modbus_tcp", host=HOST, port=port, timeout_s=timeout_s, **more)
 
 
-def pty_link(path, **more):
-    return ModbusRtuLink(kind="modbus_rtu", port=str(path), unit=1, timeout_s=TIMEOUT_S, **more)
+def pty_link(path, timeout_s=TIMEOUT_S, **more):
+    return ModbusRtuLink(kind="modbus_rtu", port=str(path), unit=1, timeout_s=timeout_s, **more)
 
 
 @asynccontextmanager
@@ -73,7 +73,7 @@ async def stage(kind, tmp_path, **more):
     else:
         server = ModbusServer(UNITS, lambda: 0.0, rtu=kind == "rtu_tcp")
         await server.start()
-        bus = ModbusBus.tcp(tcp_link(server.port, rtu_frames=kind == "rtu_tcp"))
+        bus = ModbusBus.tcp(tcp_link(server.port, rtu_frames=kind == "rtu_tcp", **more))
     await bus.open()
     try:
         yield Stage(server, bus)
@@ -134,10 +134,22 @@ async def test_an_answer_that_comes_late_ends_the_quiet(tmp_path):
         quiet_end = play.bus.ready_at(1)
         assert quiet_end > loop.time()
         async with asyncio.timeout(SOON_S):
-            while not play.bus._traffic.unawaited:  # noqa: ASYNC110
+            while not play.bus._traffic.stray:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         assert await play.read(DOSE) == (777,)
         assert loop.time() < quiet_end
+
+
+async def test_a_late_answer_of_one_unit_says_nothing_about_another(tmp_path):
+    async with stage("rtu_tcp", tmp_path) as play:
+        play.spoil(Fault.LATE, left=1)
+        assert isinstance(await play.read(STATUS, unit=1), ReplyTimeout)
+        assert await play.read(DOSE, unit=2) == (777,)
+        async with asyncio.timeout(SOON_S):
+            while not play.bus._traffic.stray:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert await play.read(STATUS, unit=2) == (100,)
+        assert [play.bus.ready_at(unit) for unit in (1, 2)] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("is_glued", [True, False])
@@ -156,7 +168,7 @@ async def test_two_answers_to_one_question_are_out_of_step(is_glued):
                 await bus.read(1, DOSE)
         else:
             await bus.read(1, DOSE)
-            while not bus._traffic.unawaited:  # noqa: ASYNC110
+            while not bus._traffic.stray:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             began = asyncio.get_running_loop().time()
             with pytest.raises(LinkLost):
@@ -307,29 +319,17 @@ async def test_a_cancellation_that_meets_its_answer_is_not_forgotten(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_connection_lost_during_a_request_is_noticed_at_once(kind, tmp_path):
-    if kind == "pty":
-        server = ModbusPty(UNITS, lambda: 0.0, tmp_path / "bus")
-    else:
-        server = ModbusServer(UNITS, lambda: 0.0, rtu=kind == "rtu_tcp")
-    await server.start()
-    if kind == "pty":
-        link = pty_link(server.path).model_copy(update={"timeout_s": 60.0})
-        bus = ModbusBus.rtu(link)
-    else:
-        link = tcp_link(server.port, rtu_frames=kind == "rtu_tcp")
-        bus = ModbusBus.tcp(link.model_copy(update={"timeout_s": 60.0}))
-    await bus.open()
-    server.faults.fault = Fault.SILENT
-    reading = asyncio.create_task(bus.read(1, STATUS))
-    for _ in range(5):
-        await asyncio.sleep(0)
-    await server.stop()
-    async with asyncio.timeout(SOON_S):
-        with pytest.raises(LinkLost):
-            await reading
-        with pytest.raises(LinkLost):
-            await bus.read(1, STATUS)
-    await bus.close()
+    async with stage(kind, tmp_path, timeout_s=60.0) as play:
+        play.spoil(Fault.SILENT)
+        reading = asyncio.create_task(play.bus.read(1, STATUS))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await play.server.stop()
+        async with asyncio.timeout(SOON_S):
+            with pytest.raises(LinkLost):
+                await reading
+            with pytest.raises(LinkLost):
+                await play.bus.read(1, STATUS)
 
 
 async def test_connection_refused():
