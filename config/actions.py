@@ -1,147 +1,14 @@
-"""What may happen at a given second of a scenario: ``[[event]]`` with ``at_s`` and ``do``.
-
-An action whose ``played`` is false is reserved: it is accepted and checked, and nothing plays it
-yet. The schema says so beside each.
-"""
+"""What may happen at a given second of a scenario: ``[[event]]`` with ``at_s`` and ``do``."""
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Field
 
+from config.action import RESERVED as RESERVED
+from config.action import Action, At, Fraction
 from config.amounts import Activity, CountRate, FieldRate
-from config.models import Id, Seconds, Strict
-
-RESERVED = "Reserved: accepted, not played."
-
-At = Annotated[float, Field(ge=0, allow_inf_nan=False, description="s after the start")]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Action(Strict):
-    """Something at one instant."""
-
-    played: ClassVar[bool] = False
-
-    at_s: At
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        schema = handler.resolve_ref_schema(handler(core_schema))
-        if not cls.played:
-            schema["description"] = f"{cls.__doc__} {RESERVED}"
-        return schema
-
-
-class Command(Action):
-    """What an operator asks for."""
-
-    user: Id = "operator"
-    expect: Literal["accepted", "refused"] | None = None
-
-
-class OnAlarm(Command):
-    """Acts on an alarm: by default the newest of a detector, else its nth occurrence."""
-
-    detector: Id | None = None
-    alarm: Id | None = None
-    occurrence: Annotated[int, Field(ge=1)] | None = None
-    reason: str = ""
-    duration_s: Seconds | None = None
-
-
-class AlarmCommand(OnAlarm):
-    """Acknowledges or resets an alarm: the newest of a detector, or its nth occurrence."""
-
-    played: ClassVar[bool] = True
-
-    do: Literal["acknowledge", "reset"]
-
-
-class LaterAlarmCommand(OnAlarm):
-    """Silences, unshelves or closes an alarm."""
-
-    do: Literal["silence", "unshelve", "close"]
-
-
-class Shelve(Command):
-    """Takes one level of a detector off the list for a while."""
-
-    do: Literal["shelve"]
-    detector: Id
-    level: Literal["R1", "R2", "R3", "R4", "R5", "R6", "R7", "N1"]
-    duration_s: Seconds
-    reason: str = ""
-
-
-class Assess(Command):
-    """Records what an alarm turned out to be."""
-
-    do: Literal["assess"]
-    detector: Id
-    occurrence: Annotated[int, Field(ge=1)] | None = None
-    state: (
-        Literal["new", "verifying", "localising", "identifying", "reachback", "closed"] | None
-    ) = None
-    disposition: (
-        Literal[
-            "unassessed",
-            "false",
-            "innocent_medical",
-            "innocent_norm",
-            "innocent_legal",
-            "test_source",
-            "instrument_fault",
-            "exercise",
-            "confirmed_non_innocent",
-        ]
-        | None
-    ) = None
-    note: str = ""
-
-
-class Report(Command):
-    """An information alert entered by hand."""
-
-    do: Literal["report"]
-    text: Annotated[str, Field(min_length=1, examples=["unattended case at gate A"])]
-    post: Id | None = None
-
-
-class DetectorCommand(Command):
-    """Baseline, maintenance and duty of one detector."""
-
-    do: Literal["baseline", "maintenance", "duty"]
-    detector: Id
-    on: bool = True
-    reason: str = ""
-    duration_s: Seconds | None = None
-
-
-class Replace(Command):
-    """Another instrument takes a detector's place."""
-
-    do: Literal["replace"]
-    detector: Id
-    serial_number: Annotated[str, Field(min_length=1, examples=["01234"])]
-
-
-class StopExercise(Command):
-    """Ends everything that exercise data has raised."""
-
-    do: Literal["stop_exercise"]
-
-
-class AskAgain(Command):
-    """Asks for journalled messages once more."""
-
-    do: Literal["history", "resend"]
-    lane: Literal["alarms", "samples"] = "alarms"
-    from_seq: Annotated[int, Field(ge=1)] | None = None
-    to_seq: Annotated[int, Field(ge=1)] | None = None
+from config.command_actions import Commands
+from config.models import Id, Strict
 
 
 class GatewayAction(Action):
@@ -168,7 +35,7 @@ class ClockStep(Action):
 
 
 class BrokerAction(Action):
-    """The broker goes away or comes back; ``cut`` drops connections, ``stall`` goes silent."""
+    """The broker goes away or comes back; virtual time has no broker."""
 
     do: Literal["broker_stop", "broker_start", "broker_cut", "broker_stall"]
 
@@ -196,6 +63,8 @@ class Garbage(Action):
 class WrongSerial(Action):
     """Another instrument answers on the detector's link."""
 
+    played: ClassVar[bool] = True
+
     do: Literal["wrong_serial"]
     detector: Id
     serial_number: Annotated[str, Field(min_length=1, examples=["99999"])]
@@ -216,13 +85,25 @@ class SetReading(Action):
 class InstrumentState(Action):
     """A state of the instrument itself, set or cleared."""
 
-    do: Literal["tamper", "over_range", "fault", "dead_channel", "battery_low", "self_test"]
+    played: ClassVar[bool] = True
+
+    do: Literal[
+        "tamper",
+        "over_range",
+        "fault",
+        "dead_channel",
+        "battery_low",
+        "self_test",
+        "frozen_value",
+    ]
     detector: Id
     on: bool = True
 
 
 class Power(Action):
     """The instrument is switched on or off."""
+
+    played: ClassVar[bool] = True
 
     do: Literal["power_on", "power_off"]
     detector: Id
@@ -261,7 +142,9 @@ class Remove(Action):
 
 
 class Identify(Action):
-    """An identifying instrument names a nuclide."""
+    """An identifying instrument names a nuclide in its next line."""
+
+    played: ClassVar[bool] = True
 
     do: Literal["identify"]
     detector: Id
@@ -271,15 +154,7 @@ class Identify(Action):
 
 
 Event = Annotated[
-    AlarmCommand
-    | LaterAlarmCommand
-    | Shelve
-    | Assess
-    | Report
-    | DetectorCommand
-    | Replace
-    | StopExercise
-    | AskAgain
+    Commands
     | GatewayAction
     | ClockStep
     | BrokerAction
@@ -295,3 +170,30 @@ Event = Annotated[
     | Identify,
     Field(discriminator="do"),
 ]
+
+
+class Expectation(Strict):
+    """What the alarms of a run must have done, as ``[[expect]]``; each is checked at the end."""
+
+    event: Annotated[str, Field(pattern=r"^[a-z_]+$", description="what happened to an alarm")] = (
+        "raised"
+    )
+    detector: Annotated[str | None, Field(min_length=1)] = None
+    alarm: Annotated[str | None, Field(min_length=1, examples=["dose_rate"])] = None
+    level: Annotated[str | None, Field(min_length=1, examples=["R3"])] = None
+    between: Annotated[
+        tuple[At, At] | None, Field(strict=False, description="seconds of play, both included")
+    ] = None
+    count: Annotated[int, Field(ge=0)] | None = None
+    at_least: Annotated[int, Field(ge=0)] | None = None
+    at_most: Annotated[int, Field(ge=0)] | None = None
+
+    @property
+    def bounds(self) -> tuple[int, int | None]:
+        """The fewest and the most that are well; None: no most."""
+        if self.count is not None:
+            return self.count, self.count
+        least = self.at_least
+        if least is None:
+            least = 1 if self.at_most is None else 0
+        return least, self.at_most

@@ -205,6 +205,8 @@ DoseRate = Annotated[float, _reader(DOSE_RATE), Field(gt=0, allow_inf_nan=False)
 """Above zero, in µSv/h."""
 FieldRate = Annotated[float, _reader(DOSE_RATE), Field(ge=0, allow_inf_nan=False), _text(DOSE_RATE)]
 """Zero or above, in µSv/h."""
+Dose = Annotated[float, _reader(DOSE), Field(gt=0, allow_inf_nan=False), _text(DOSE)]
+"""Above zero, in µSv."""
 CountRate = Annotated[
     float, _reader(COUNT_RATE), Field(ge=0, allow_inf_nan=False), _text(COUNT_RATE)
 ]

@@ -38,6 +38,13 @@ class Archetype:
     is_paralysable: bool = False
     sensitivities: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def saturates_at(self) -> float | None:
+        """The dose rate in µSv/h of Cs-137 at which counting saturates."""
+        if self.saturation_cps is None or self.sensitivity_cps is None:
+            return None
+        return self.saturation_cps / self.sensitivity_cps
+
 
 ARCHETYPES: Final[Mapping[str, Archetype]] = MappingProxyType(
     {

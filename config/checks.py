@@ -1,18 +1,19 @@
-"""What one table alone cannot tell: ids, references, units, levels. Run on raw data.
+"""What one table alone cannot tell: ids, references, units, users. Run on raw data.
 
 Each check looks only at values of the right type and leaves the others to the models, so that all
 of them run whatever else is wrong.
 """
 
-from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path as FilePath
 from typing import Final
 
+from config.alarm_checks import check_alarms
+from config.alarm_checks import check_levels as check_levels
 from config.amounts import COUNT_RATE
 from config.connections import check_links, check_sinks
 from config.drivers import check_driver
 from config.locate import Path
-from config.models import CLEAR_FACTOR, DEFAULT_LEVELS
 from config.problem import Findings, did_you_mean, shown
 from config.tables import Table, amount, part, tables, text
 from drivers.units import Dimension, UnknownUnit, parse_unit
@@ -26,13 +27,17 @@ _RATES: Final = (
 
 def check_configuration(findings: Findings) -> None:
     """All cross checks of a gateway's configuration."""
-    check_ids(findings, "detector", "post", "sink")
+    check_ids(findings, "detector", "post", "sink", "user")
     posts = tuple(text(post, "id") for _, post in tables(findings.data, "post"))
     for path, detector in tables(findings.data, "detector"):
         check_driver(findings, path, detector)
         check_detector(findings, path, detector, posts)
     check_posts(findings)
     check_levels(findings)
+    check_alarms(findings)
+    _check_profiles(findings)
+    _check_users(findings)
+    _check_guidance(findings)
     check_links(findings)
     check_sinks(findings)
     _check_roots(findings)
@@ -130,71 +135,55 @@ def check_posts(findings: Findings) -> None:
                     findings.error((*path, given), f"{absent} is missing beside it")
 
 
-def check_levels(findings: Findings) -> None:
-    """Levels ascend, clear below where they raise, and lie within the instrument's range."""
-    levels = part(part(findings.data, "alarms"), "levels")
-    shared = _in_force(DEFAULT_LEVELS, levels)
-    _check_clears(findings, ("alarms", "levels"), levels)
-    _check_ascending(findings, ("alarms", "levels"), shared, levels)
-    for path, detector in tables(findings.data, "detector"):
-        levels = part(detector, "levels")
-        _check_clears(findings, (*path, "levels"), levels)
-        _check_ascending(findings, (*path, "levels"), _in_force(shared, levels), levels)
-        _check_range(findings, path, detector, _in_force({}, levels))
-
-
-def _in_force(base: Mapping[str, float], levels: Table) -> dict[str, float]:
-    """The raise values in µSv/h after ``levels`` have overridden ``base``; disabled ones gone."""
-    found = dict(base)
-    for name in DEFAULT_LEVELS:
-        level = part(levels, name)
-        value = amount(level, "raise")
-        if level.get("enabled") is False:
-            found.pop(name, None)
-        elif value is not None:
-            found[name] = value
-    return found
-
-
-def _check_clears(findings: Findings, base: Path, levels: Table) -> None:
-    for name in DEFAULT_LEVELS:
-        raised, cleared = amount(part(levels, name), "raise"), amount(part(levels, name), "clear")
-        if raised is not None and cleared is not None and cleared >= raised:
-            findings.error(
-                (*base, name, "clear"),
-                f"clears at {cleared:g} µSv/h, which is not below its raise of {raised:g} µSv/h",
-                f'such as clear = "{raised * CLEAR_FACTOR:g} µSv/h"',
+def _check_users(findings: Findings) -> None:
+    """Officers have detectors of this file, and somebody may do what assessors alone may."""
+    known = {text(detector, "id") or "" for _, detector in tables(findings.data, "detector")}
+    roles: set[object] = set()
+    for path, user in tables(findings.data, "user"):
+        own, given = user.get("detectors"), user.get("roles")
+        of_user = given if isinstance(given, list) else []
+        roles |= {role for role in of_user if isinstance(role, str)}
+        for index, name in enumerate(own if isinstance(own, list) else ()):
+            check_reference(findings, (*path, "detectors", index), name, known, "detector")
+        if "officer" in of_user and not own:
+            findings.advice(
+                (*path, "roles"),
+                "an officer without detectors may acknowledge and silence nothing",
+                "name the officer's own: detectors = [...]",
             )
-
-
-def _check_ascending(
-    findings: Findings, base: Path, in_force: dict[str, float], own: Table
-) -> None:
-    names = [name for name in DEFAULT_LEVELS if name in in_force]
-    for lower, upper in pairwise(names):
-        if in_force[lower] < in_force[upper] or not (lower in own or upper in own):
-            continue
-        culprit, other = (upper, lower) if upper in own else (lower, upper)
-        source = "" if other in own else " (not set here)"
-        side = "above" if culprit == upper else "below"
-        findings.error(
-            (*base, culprit, "raise"),
-            f"{in_force[culprit]:g} µSv/h must be {side} {other}, "
-            f"{in_force[other]:g} µSv/h{source}",
-            "levels ascend from R3 to R7",
+    if roles and "assessor" not in roles:
+        findings.advice(
+            ("user", 0, "roles"),
+            "nobody here is assessor, who alone resets R5 and above and accepts a baseline",
+            'roles = ["assessor"] for somebody',
         )
 
 
-def _check_range(findings: Findings, path: Path, detector: Table, own: dict[str, float]) -> None:
-    top = amount(detector, "range_top")
-    for name, raised in own.items():
-        if top is not None and raised > top:
+def _check_profiles(findings: Findings) -> None:
+    """One profile for a class."""
+    first: dict[str, Path] = {}
+    for path, profile in tables(findings.data, "profile"):
+        name = text(profile, "class")
+        if name is None:
+            continue
+        if name in first:
             findings.error(
-                (*path, "levels", name, "raise"),
-                f"{raised:g} µSv/h is above the instrument's range_top of {top:g} µSv/h: "
-                "it could never be reached",
-                "lower the level, correct range_top, or set enabled = false",
+                (*path, "class"),
+                f"{shown(name)} has a profile already, in {findings.line(first[name])}",
+                "make one of both",
             )
+        else:
+            first[name] = (*path, "class")
+
+
+def _check_guidance(findings: Findings) -> None:
+    directory = text(part(findings.data, "guidance"), "directory")
+    if directory is not None and not FilePath(directory).is_dir():
+        findings.advice(
+            ("guidance", "directory"),
+            f"there is no folder {shown(directory)}, or it is not readable",
+            "the shipped texts are shown",
+        )
 
 
 def _check_roots(findings: Findings) -> None:

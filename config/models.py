@@ -4,12 +4,14 @@ Quantities are written with their unit (``"20 µSv/h"``), see ``config.amounts``
 """
 
 from collections.abc import Mapping
+from datetime import date
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from config.amounts import CountRate as CountRate
+from config.amounts import Dose as Dose
 from config.amounts import DoseRate as DoseRate
 
 Id = Annotated[
@@ -125,7 +127,84 @@ class Level(Strict):
 
     raise_at: Annotated[DoseRate, Field(alias="raise")]
     clear: DoseRate | None = None
+    on_delay_s: Annotated[
+        float,
+        Field(ge=0, allow_inf_nan=False, description="so long must it hold before it is raised"),
+    ] = 0.0
     enabled: bool = True
+
+
+DEFAULT_DOSES: Final[Mapping[str, float]] = MappingProxyType(
+    {"D1": 1e3, "D2": 20e3, "D3": 50e3, "D4": 500e3, "D5": 1e6}
+)
+"""Shipped levels of accumulated dose in µSv, lowest first; D5 is off unless a site turns it on."""
+
+
+class DoseLevel(Strict):
+    """One level of accumulated dose."""
+
+    raise_at: Annotated[Dose, Field(alias="raise")]
+    enabled: bool = True
+
+
+class DoseLevels(Strict):
+    """Overrides of the shipped dose levels of worn instruments."""
+
+    D1: DoseLevel | None = None
+    D2: DoseLevel | None = None
+    D3: DoseLevel | None = None
+    D4: DoseLevel | None = None
+    D5: DoseLevel | None = None
+
+
+class Profile(Strict):
+    """How detectors of a class, or one of them, are judged; what is not named keeps its default."""
+
+    platform: Annotated[
+        Literal["static", "walking", "vehicle"] | None,
+        Field(description="what carries it: decides how a rise over background is found"),
+    ] = None
+    moving_subject: Annotated[
+        bool | None,
+        Field(description="it must catch who walks or drives past: sampled every second"),
+    ] = None
+    worn: Annotated[bool | None, Field(description="it measures a person's dose")] = None
+    background_s: Annotated[
+        Seconds | None, Field(description="time over which the background is learned")
+    ] = None
+    background_rate: Annotated[
+        CountRate | None, Field(description="usual background; thrice as much is not believed")
+    ] = None
+    smoothing_s: Annotated[
+        Seconds | None, Field(description="time constant of the dose rate it shows")
+    ] = None
+    sampling_s: Annotated[
+        Seconds | None, Field(description="time between its outputs, if not the driver's")
+    ] = None
+    freeze_limit_s: Annotated[
+        Seconds | None, Field(description="a background frozen for longer is an alarm of its own")
+    ] = None
+    frozen_value_s: Annotated[
+        Seconds | None, Field(description="the same number for so long is a fault")
+    ] = None
+    ratio: Annotated[
+        float | None, Field(gt=1, le=10, description="R2: raised at so many times the baseline")
+    ] = None
+    ratio_clear: Annotated[
+        float | None, Field(gt=1, le=10, description="R2: cleared below so many times")
+    ] = None
+    moving_sigma: Annotated[
+        float | None, Field(ge=4, le=20, description="moving platforms: least rise in deviations")
+    ] = None
+    neutron_gamma_limit: Annotated[
+        DoseRate | None, Field(description="above it neutron alarms are held back")
+    ] = None
+
+
+class ClassProfile(Profile):
+    """A profile for all detectors of one class."""
+
+    detector_class: Annotated[DetectorClass, Field(alias="class")]
 
 
 class Levels(Strict):
@@ -176,7 +255,24 @@ class DetectorSettings(Strict):
     ] = "Cs-137"
     calibration: CalibrationTable | None = None
     range_top: DoseRate | None = None
+    max_count_rate: Annotated[
+        CountRate | None,
+        Field(description="greatest rate its counter can register: fold-over is judged by it"),
+    ] = None
     levels: Levels = Levels()
+    dose_levels: DoseLevels = DoseLevels()
+    profile: Profile = Profile()
+    calibration_due: Annotated[
+        date | None, Field(strict=False, description="day on which its calibration ends")
+    ] = None
+    commissioned: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="source check at the site: when, by whom, with what",
+            examples=["2026-05-02, Cs-137 check source 12, A. Meyer"],
+        ),
+    ] = None
 
 
 class Detector(DetectorSettings):
@@ -223,12 +319,47 @@ class Sink(Strict):
     keepalive_s: Annotated[int, Field(ge=5, le=600)] = 15
 
 
+class Budget(Strict):
+    """How many false alarms the whole fleet may raise, by consequence."""
+
+    rises_per_hour: Annotated[
+        float, Field(gt=0, le=60, description="R1, R2 and levels judged by counts, together")
+    ] = 0.6
+    neutrons_per_event: Annotated[
+        float, Field(gt=0, le=100, description="N1 in a whole event")
+    ] = 1.0
+    event_h: Annotated[float, Field(gt=0, le=10_000, description="how long the event lasts")] = 24.0
+    share: Annotated[float, Field(gt=0, le=1, description="this gateway's part of both")] = 1.0
+    operators: Annotated[int, Field(ge=1, le=1000, description="who share the alarms")] = 1
+
+
 class Alarms(Strict):
     """Settings of the alarm engine that hold for the whole gateway."""
 
     levels: Levels = Levels()
-    false_alarms_per_hour: Annotated[float, Field(gt=0, le=60)] = 0.6
+    dose_levels: DoseLevels = DoseLevels()
+    budget: Budget = Budget()
     off_delay_s: Annotated[float, Field(ge=0, le=600)] = 10.0
+
+
+Role = Literal["officer", "operator", "assessor", "custodian", "exercise_leader", "viewer"]
+
+
+class User(Strict):
+    """Somebody who may give commands; without any, all who reach the control socket may."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
+    roles: Annotated[tuple[Role, ...], Field(min_length=1, strict=False)]
+    detectors: Annotated[
+        tuple[Id, ...], Field(strict=False, description="an officer's own; empty: none")
+    ] = ()
+
+
+class Guidance(Strict):
+    """Texts of the site in place of the shipped ones."""
+
+    directory: Annotated[str | None, Field(description="folder of LANGUAGE.toml files")] = None
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z]+)?$")] = "en"
 
 
 class Gateway(Strict):
@@ -247,6 +378,9 @@ class Configuration(Strict):
 
     gateway: Gateway
     alarms: Alarms = Alarms()
+    guidance: Guidance = Guidance()
+    user: Annotated[tuple[User, ...], Field(strict=False)] = ()
+    profile: Annotated[tuple[ClassProfile, ...], Field(strict=False)] = ()
     sink: Annotated[tuple[Sink, ...], Field(strict=False)] = ()
     post: Annotated[tuple[Post, ...], Field(strict=False)] = ()
     detector: Annotated[tuple[Detector, ...], Field(strict=False)] = ()

@@ -14,6 +14,9 @@ CF252_N_PER_S_PER_NG: Final = 2310.0
 """Neutrons per second from 1 ng of Cf-252 (2.31e6 n/s per µg)."""
 
 
+_SECONDS: Final = {"h": 3600.0, "d": 86_400.0, "a": 365.25 * 86_400.0}
+
+
 @dataclass(frozen=True, slots=True)
 class Nuclide:
     """One nuclide; ``constant`` in µSv·m²/(h·GBq)."""
@@ -22,6 +25,12 @@ class Nuclide:
     constant: float
     half_life: str
     note: str = ""
+
+    @property
+    def half_life_s(self) -> float:
+        """The half-life in seconds; ``a`` is the Julian year of 365.25 days."""
+        number, unit = self.half_life.split()
+        return float(number) * _SECONDS[unit]
 
 
 NUCLIDES: Final[Mapping[str, Nuclide]] = MappingProxyType(

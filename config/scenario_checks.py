@@ -8,7 +8,16 @@ from config.checks import check_detector, check_ids, check_levels, check_posts, 
 from config.drivers import check_driver
 from config.locate import Path
 from config.nuclides import NUCLIDES, SELF_SHIELDING
-from config.problem import Findings, did_you_mean, shown
+from config.problem import Findings, shown
+from config.scenario_event_checks import (
+    all_detectors,
+    check_counting,
+    check_events,
+    check_nuclide,
+    check_settings,
+    detector_ids,
+    ids,
+)
 from config.tables import Table, part, tables, text
 
 _PLACES: Final = ("at", "path", "pass")
@@ -16,7 +25,7 @@ _PLACES: Final = ("at", "path", "pass")
 
 def check_scenario(findings: Findings) -> None:
     """All cross checks of a scenario."""
-    check_ids(findings, "detector", "post", "source", "vehicle")
+    check_ids(findings, "detector", "post", "source", "vehicle", "xray", "user")
     check_posts(findings)
     check_levels(findings)
     posts = tuple(text(post, "id") for _, post in tables(findings.data, "post"))
@@ -28,11 +37,8 @@ def check_scenario(findings: Findings) -> None:
         _check_source(findings, path, source)
     _check_passages(findings)
     _check_references(findings)
+    check_events(findings)
     _check_times(findings)
-
-
-def _ids(findings: Findings, key: str) -> set[str]:
-    return {name for _, each in tables(findings.data, key) if (name := text(each, "id"))}
 
 
 def _placed_posts(findings: Findings) -> set[str]:
@@ -51,12 +57,18 @@ def _has_place(findings: Findings, detector: Table) -> bool:
 
 def _emits_gamma(findings: Findings) -> bool:
     placed = any(event.get("do") == "place_source" for _, event in tables(findings.data, "event"))
-    return placed or any("nuclide" in source for _, source in tables(findings.data, "source"))
+    emitting = any("nuclide" in source for _, source in tables(findings.data, "source"))
+    others = any(True for key in ("xray", "crowd") for _ in tables(findings.data, key))
+    return placed or emitting or others
 
 
 def _check_simulated(findings: Findings, path: Path, detector: Table) -> None:
     if "at" in detector and "path" in detector:
         findings.error((*path, "path"), "a detector has one of at and path", "leave one out")
+    check_settings(findings, path, detector)
+    check_counting(findings, path, detector)
+    for name in part(detector, "sensitivities"):
+        check_nuclide(findings, (*path, "sensitivities", name), name)
     if "script" in detector:
         _check_script(findings, (*path, "script"), part(detector, "script"))
         return
@@ -128,29 +140,29 @@ def _check_emission(findings: Findings, path: Path, source: Table) -> None:
     for one, other in (("nuclide", "activity"), ("activity", "nuclide"), ("constant", "nuclide")):
         if one in source and other not in source:
             findings.error((*path, one), f"{other} is missing beside it")
-    _check_nuclide(findings, (*path, "nuclide"), nuclide)
+    check_nuclide(findings, (*path, "nuclide"), nuclide)
     if (
         source.get("kind") == "patient"
         and "shielding" not in source
         and nuclide in NUCLIDES
         and nuclide not in SELF_SHIELDING
     ):
-        findings.error(
-            (*path, "shielding"),
-            f"the key is missing: no measured self-shielding of a patient with {nuclide}",
-            f"known: {', '.join(SELF_SHIELDING)}",
-        )
+        _no_shielding(findings, (*path, "shielding"), nuclide)
 
 
-def _check_nuclide(findings: Findings, path: Path, name: str | None) -> None:
-    if name is not None and name not in NUCLIDES:
-        plain = name.replace(" ", "-")
-        findings.error(path, f"unknown nuclide {shown(name)}", did_you_mean(plain, NUCLIDES))
+def _no_shielding(findings: Findings, path: Path, nuclide: str | None) -> None:
+    findings.error(
+        path,
+        f"the key is missing: no measured self-shielding of a patient with {nuclide}",
+        f"known: {', '.join(SELF_SHIELDING)}",
+    )
 
 
 def _check_passages(findings: Findings) -> None:
-    detectors = {text(each, "id"): each for _, each in tables(findings.data, "detector")}
-    sources = _ids(findings, "source")
+    detectors = {
+        name: each for _, each in tables(findings.data, "detector") for name in detector_ids(each)
+    }
+    sources = ids(findings, "source")
     for key in ("occupancy", "vehicle"):
         for path, passage in tables(findings.data, key):
             _check_portal(findings, (*path, "portal"), text(passage, "portal"), detectors)
@@ -158,13 +170,41 @@ def _check_passages(findings: Findings) -> None:
     for path, source in tables(findings.data, "source"):
         past = text(part(source, "pass"), "past")
         where = (*path, "pass", "past")
-        check_reference(findings, where, past, _ids(findings, "detector"), "detector")
+        check_reference(findings, where, past, all_detectors(findings), "detector")
         if past in detectors and not _has_place(findings, detectors[past]):
             findings.error(where, f"{shown(past)} has no place that one could pass")
+    _check_crowds(findings, detectors)
+    _check_zones(findings)
+
+
+def _check_crowds(findings: Findings, detectors: dict[str, Table]) -> None:
+    for path, crowd in tables(findings.data, "crowd"):
+        portals = crowd.get("portals")
+        for index, name in enumerate(portals if isinstance(portals, list) else ()):
+            where = (*path, "portals", index)
+            if isinstance(name, str):
+                _check_portal(findings, where, name, detectors)
+            if name in detectors and not _has_place(findings, detectors[name]):
+                findings.error(where, f"{shown(name)} has no place that one could pass")
+        nuclide = text(crowd, "nuclide")
+        check_nuclide(findings, (*path, "nuclide"), nuclide)
+        if nuclide in NUCLIDES and nuclide not in SELF_SHIELDING and "shielding" not in crowd:
+            _no_shielding(findings, (*path, "shielding"), nuclide)
+        begin, end = crowd.get("from_s"), crowd.get("to_s")
+        if _is_number(begin) and _is_number(end) and end <= begin:
+            findings.error((*path, "to_s"), f"{end} s does not come after {begin} s")
+
+
+def _check_zones(findings: Findings) -> None:
+    for path, zone in tables(findings.data, "zone"):
+        for low, high in (("x_min", "x_max"), ("y_min", "y_max")):
+            first, second = zone.get(low), zone.get(high)
+            if _is_number(first) and _is_number(second) and second <= first:
+                findings.error((*path, high), f"{second} is not above {low}, {first}")
 
 
 def _check_portal(
-    findings: Findings, path: Path, name: str | None, detectors: dict[str | None, Table]
+    findings: Findings, path: Path, name: str | None, detectors: dict[str, Table]
 ) -> None:
     portals = {key for key, each in detectors.items() if key and each.get("archetype") == "RPM"}
     if name is not None and name in detectors and name not in portals:
@@ -176,23 +216,11 @@ def _check_portal(
 
 
 def _check_references(findings: Findings) -> None:
-    detectors, posts = _ids(findings, "detector"), _ids(findings, "post")
-    sources = _ids(findings, "source")
+    detectors = all_detectors(findings)
     for path, change in tables(findings.data, "background_change"):
         named = change.get("detectors")
         for index, name in enumerate(named if isinstance(named, list) else ()):
             check_reference(findings, (*path, "detectors", index), name, detectors, "detector")
-    for path, event in tables(findings.data, "event"):
-        check_reference(findings, (*path, "detector"), event.get("detector"), detectors, "detector")
-        check_reference(findings, (*path, "post"), event.get("post"), posts, "post")
-        match event.get("do"):
-            case "place_source":
-                _check_nuclide(findings, (*path, "nuclide"), text(event, "nuclide"))
-                sources.add(text(event, "id") or "")
-            case "remove_source":
-                check_reference(findings, (*path, "id"), event.get("id"), sources, "source")
-            case "identify":
-                _check_nuclide(findings, (*path, "nuclide"), text(event, "nuclide"))
 
 
 def _check_times(findings: Findings) -> None:
@@ -201,8 +229,11 @@ def _check_times(findings: Findings) -> None:
             _check_ascending(findings, (*path, "path"), [p for _, p in tables(moving, "path")])
             points = [p for _, p in tables(part(moving, "script"), "points")]
             _check_ascending(findings, (*path, "script", "points"), points)
+    _check_ascending(
+        findings, ("pressure",), [each for _, each in tables(findings.data, "pressure")]
+    )
     end = part(findings.data, "scenario").get("duration_s")
-    for key in ("event", "occupancy", "vehicle", "rain", "background_change"):
+    for key in ("event", "occupancy", "vehicle", "rain", "background_change", "xray"):
         for path, each in tables(findings.data, key):
             at = each.get("at_s")
             if _is_number(at) and _is_number(end) and at > end:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Final
 
 from config.models import Configuration, Levels
@@ -10,10 +11,18 @@ _UNITS: Final = {
     "raise": "µSv/h",
     "clear": "µSv/h",
     "range_top": "µSv/h",
+    "neutron_gamma_limit": "µSv/h",
     "dose_rate": "µSv/h",
     "counts": "1/s",
+    "max_count_rate": "1/s",
+    "background_rate": "1/s",
 }
 """Amounts are held in these units and written with them."""
+
+_DOSE_UNITS: Final = _UNITS | {"raise": "µSv"}
+_PLAIN: Final[Mapping[str, str]] = {}
+_UNITS_WITHIN: Final = {"dose_levels": _DOSE_UNITS, "options": _PLAIN}
+"""Tables with units of their own: a driver's options are plain numbers whatever their names."""
 
 
 def to_toml(configuration: Configuration) -> str:
@@ -44,25 +53,24 @@ def _document(data: Mapping[str, object]) -> Iterator[str]:
 
 
 def _pairs(table: Mapping[str, object]) -> Iterator[str]:
-    return (f"{key} = {_value(key, value)}" for key, value in table.items())
+    return (f"{key} = {_value(key, value, _UNITS)}" for key, value in table.items())
 
 
-def _value(key: str, value: object) -> str:
+def _value(key: str, value: object, units: Mapping[str, str]) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if key in _UNITS and isinstance(value, int | float):
-        return json.dumps(f"{value!r} {_UNITS[key]}", ensure_ascii=False)
+    if key in units and isinstance(value, int | float):
+        return json.dumps(f"{value!r} {units[key]}", ensure_ascii=False)
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, Mapping):
-        # A driver's options are plain numbers whatever they are called.
-        inner = ", ".join(
-            f"{_key(name)} = {_value('' if key == 'options' else name, each)}"
-            for name, each in value.items()
-        )
-        return "{ " + inner + " }"
+        within = _UNITS_WITHIN.get(key, units)
+        pairs = (f"{_key(name)} = {_value(name, each, within)}" for name, each in value.items())
+        return "{ " + ", ".join(pairs) + " }"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(key, each) for each in value) + "]"
+        return "[" + ", ".join(_value(key, each, units) for each in value) + "]"
     return _text(str(value))
 
 

@@ -117,6 +117,10 @@ class Reading:
     share no instant with the reading before them and leave none out. ``part`` names a detector
     or sub-channel inside the instrument (a pillar's detector ``"1"``, a tube, the kind of alarm).
     States (alarm, fault, tamper) are 1 while set and 0 while clear, unit ``"1"``.
+
+    An identified nuclide has its name as ``part`` (``"I-131"``), its confidence from 0 to 1 as
+    ``value`` (unit ``"1"``; None where the instrument gives none) and the instrument's category as
+    ``raw``: ``norm``, ``medical``, ``industrial``, ``snm`` or ``unknown``.
     """
 
     channel: Channel

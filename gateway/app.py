@@ -62,6 +62,7 @@ class Gateway:
         random: Random | None = None,
         notifier: Notifier | None = None,
         watch: Callable[[Outputs], None] | None = None,
+        boot: str = "",
     ) -> None:
         self._configuration = configuration
         self._now = now
@@ -73,11 +74,15 @@ class Gateway:
         drivers: Mapping[str, DriverInfo] = {
             detector.id: find(detector.driver) for detector in configuration.detector
         }
-        self._pipeline = Pipeline(configuration, drivers, new_id, self._started)
+        self._revision = hashlib.sha256(configuration.model_dump_json().encode()).hexdigest()[:16]
+        self._pipeline = Pipeline(
+            configuration, drivers, new_id, self._started, boot=boot, revision=self._revision
+        )
         self._assembler = Assembler(drivers, self, now, self._ticker, self._random)
         self._urgent: asyncio.Queue[tuple[Outputs, asyncio.Future[None]]] = asyncio.Queue()
         self._progress = Progress()
         self._stopping = asyncio.Event()
+        self._reloads = False
         self._journal: Journal | None = None
         self._publishers: list[Publisher] = []
         self._idle = asyncio.Event()
@@ -85,9 +90,18 @@ class Gateway:
         self._documents = DocumentStore(configuration.gateway.id, 0, ())
         self._beats = 0
 
-    def stop(self) -> None:
-        """Begins an orderly end; ``run`` returns when it is over."""
+    def stop(self, *, for_reload: bool = False) -> None:
+        """Begins an orderly end; ``run`` returns when it is over.
+
+        ``for_reload``: another gateway of this process goes on, so the service is not stopping.
+        """
+        self._reloads = for_reload
         self._stopping.set()
+
+    @property
+    def now(self) -> Instant:
+        """What its clocks show."""
+        return self._now()
 
     def deliver(self, detector: str, output: Output, arrived: Instant) -> None:
         """A value or an error of a driver."""
@@ -125,7 +139,8 @@ class Gateway:
                 tasks = self._start_tasks(group)
                 self._notifier.ready(f"{len(self._configuration.detector)} detectors")
                 await self._stopping.wait()
-                self._notifier.stopping()
+                if not self._reloads:
+                    self._notifier.stopping()
                 await self._end(tasks, journal)
         finally:
             await journal.close()
@@ -207,13 +222,13 @@ class Gateway:
             self._idle.clear()
             self._urgent.put_nowait((replace(outputs, entries=alarms), stored))
             return outputs, stored
-        self._append(outputs.entries)
+        self._append(outputs.entries, outputs.states)
         self._documents.put(outputs.documents)
         return outputs, None
 
-    def _append(self, entries: Sequence[Entry]) -> None:
-        if entries and self._journal is not None:
-            self._journal.append(entries)
+    def _append(self, entries: Sequence[Entry], states: Sequence[tuple[str, bytes]] = ()) -> None:
+        if (entries or states) and self._journal is not None:
+            self._journal.append(entries, states)
 
     async def _commit_urgent(self) -> None:
         """Alarm events and commands go to disk together, as many as have gathered."""
@@ -277,7 +292,17 @@ class Gateway:
         )
 
     def _health(self) -> dict[str, dict[str, float]]:
+        figures = self._pipeline.engine.figures(self._now())
         return {
+            "alarms": {
+                "per_operator_10_min": figures.per_operator,
+                "flood": float(figures.flood),
+                "flood_share": figures.flood_share,
+                "floods": figures.floods,
+                "chattering": len(figures.chattering),
+                "stale": figures.stale,
+            },
+            "alarm_sources": dict(figures.top),
             "gateway": {"uptime_s": round(self._now().mono - self._started.mono, 1)},
             "journal": self._journal_health(),
             "rejects": {
@@ -311,7 +336,7 @@ class Gateway:
             self._epoch,
             self._started,
             tuple((lane.value, seq) for lane, seq in previous.items()),
-            hashlib.sha256(self._configuration.model_dump_json().encode()).hexdigest()[:16],
+            self._revision,
         )
         return dump(wire.STATUS.encode(status))
 
@@ -320,7 +345,13 @@ class Gateway:
         return ControlServer(path, self._board, self.execute, new_id)
 
     def _board(self) -> dict[str, object]:
-        shown = board(self._now(), self._pipeline.health(), self._pipeline.engine.active())
+        engine = self._pipeline.engine
+        now = self._now()
+        active = engine.active()
+        names = {record.detector for record in active if not record.detector.startswith("@")}
+        orders = {name: engine.detector(name).book.orders for name in names}
+        shown = board(now, self._pipeline.health(), active, orders)
+        shown["figures"] = asdict(engine.figures(now))
         shown["sinks"] = {
             sink.id: {**asdict(publisher.counters), "owed": publisher.owed()}
             for sink, publisher in zip(self._configuration.sink, self._publishers, strict=True)

@@ -1,10 +1,12 @@
 """The board: what a person at this laptop must see, as data and as text."""
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from drivers.api import Channel, Reading
+from gateway.alarms.orders import Order, Orders
 from gateway.alarms.record import AlarmRecord
 from gateway.health import DetectorHealth
 from gateway.values import Instant
@@ -17,21 +19,67 @@ SHOWN_FIRST: Final = (
     Channel.BACKGROUND,
 )
 RED, YELLOW, DIM, BOLD, PLAIN = "\033[1;31m", "\033[33m", "\033[2m", "\033[1m", "\033[0m"
+NO_ORDERS: Final[Mapping[str, Orders]] = MappingProxyType({})
 _STATE_COLOUR: Final = {"ok": "", "learning": DIM, "off_duty": DIM}
 
 
 def board(
-    now: Instant, health: Mapping[str, DetectorHealth], alarms: Sequence[AlarmRecord]
+    now: Instant,
+    health: Mapping[str, DetectorHealth],
+    alarms: Sequence[AlarmRecord],
+    orders: Mapping[str, Orders] = NO_ORDERS,
 ) -> dict[str, object]:
-    """Detectors with ages and values, and every alarm that is not closed, worst first."""
+    """Detectors with ages and values, and every alarm that is not closed, worst first.
+
+    ``orders`` are those in force for each detector: they say who has hidden an alarm, and for how
+    long. ``announced`` changes with each announcement of an alarm.
+    """
     ordered = sorted(alarms, key=lambda record: (record.priority, record.raised_at.mono))
+    names = {record.occurrence: record.alarm for record in alarms}
     return {
         "detectors": [_detector(now, one) for one in health.values()],
         "alarms": [
-            {**encode_active(record), "age_s": round(now.mono - record.raised_at.mono, 1)}
+            {
+                **encode_active(record),
+                "age_s": round(now.mono - record.raised_at.mono, 1),
+                "announced": round(record.annunciated_at.mono, 3),
+                **_overlay(now, record, orders.get(record.detector), names),
+            }
             for record in ordered
         ],
     }
+
+
+def _overlay(
+    now: Instant, record: AlarmRecord, orders: Orders | None, names: Mapping[str, str]
+) -> dict[str, object]:
+    """Why an alarm is off the list (empty: it is on it), and for how long its sound is off."""
+    hiding = muting = None
+    why = ""
+    if orders is not None:
+        hiding = _hiding(record, orders)
+        muting = orders.silenced.get(record.occurrence)
+    if record.suppressed_by:
+        why = f"{names.get(record.suppressed_by, 'alarm')} {record.suppressed_by} says it already"
+    elif record.is_hidden:
+        why = "shelved" if record.shelved else "out of service"
+    return {
+        "hidden": why if hiding is None else hiding.told(),
+        "hidden_for_s": _left_s(hiding, now),
+        "silenced_for_s": _left_s(muting, now),
+    }
+
+
+def _hiding(record: AlarmRecord, orders: Orders) -> Order | None:
+    if record.shelved:
+        return orders.shelves.get(record.level)
+    if record.out_of_service and not record.suppressed_by:
+        return orders.maintenance or orders.duty
+    return None
+
+
+def _left_s(order: Order | None, now: Instant) -> float | None:
+    return None if order is None else round(max(0.0, order.until - now.mono), 1)
 
 
 def _detector(now: Instant, health: DetectorHealth) -> dict[str, object]:
@@ -67,11 +115,28 @@ def _show(readings: list[Reading]) -> str:
     return f"{values[-1]:.3g} {first.unit}"
 
 
-def render(shown: Mapping[str, object], *, colour: bool) -> str:
-    """The board as lines of text."""
-    lines = _alarm_lines(_rows(shown, "alarms"), colour)
-    lines += ["", *_detector_lines(_rows(shown, "detectors"), colour)]
-    return "\n".join(lines)
+def render(shown: Mapping[str, object], *, colour: bool, advice: Sequence[str] = ()) -> str:
+    """The board as lines of text; ``advice`` stands below the alarms."""
+    alarms = _rows(shown, "alarms")
+    parts = [
+        _figure_lines(shown.get("figures"), colour),
+        _alarm_lines([alarm for alarm in alarms if not is_hidden(alarm)], colour),
+        list(advice),
+        _hidden_lines([alarm for alarm in alarms if is_hidden(alarm)], colour),
+        _detector_lines(_rows(shown, "detectors"), colour),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+
+def is_hidden(alarm: Mapping[str, object]) -> bool:
+    """Whether an alarm of the board is off the list: it sounds for nobody."""
+    return bool(alarm.get("shelved") or alarm.get("out_of_service") or alarm.get("suppressed_by"))
+
+
+def waiting(shown: Mapping[str, object]) -> list[dict[str, object]]:
+    """The alarms on the list that nobody has acknowledged, worst first."""
+    alarms = _rows(shown, "alarms")
+    return [alarm for alarm in alarms if not alarm["acknowledged"] and not is_hidden(alarm)]
 
 
 def _rows(shown: Mapping[str, object], key: str) -> list[dict[str, object]]:
@@ -79,11 +144,20 @@ def _rows(shown: Mapping[str, object], key: str) -> list[dict[str, object]]:
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
+def _figure_lines(figures: object, colour: bool) -> list[str]:
+    if not isinstance(figures, dict):
+        return []
+    line = f"alarms in the last 10 min: {figures['per_operator']:g} per operator"
+    if not figures["flood"]:
+        return [line]
+    return [_painted(f"{line}  FLOOD", RED if colour else "")]
+
+
 def _alarm_lines(alarms: list[dict[str, object]], colour: bool) -> list[str]:
     if not alarms:
         return ["no alarms"]
     rows: list[tuple[str, ...]] = [
-        ("P", "level", "detector", "alarm", "value", "peak", "age", "state", "occurrence")
+        ("P", "level", "detector", "alarm", "value", "peak", "age", "state", "occurrence", "")
     ]
     rows += [_alarm_row(alarm) for alarm in alarms]
     lines = table(rows)
@@ -106,7 +180,47 @@ def _alarm_row(alarm: Mapping[str, object]) -> tuple[str, ...]:
         age(alarm["age_s"]),
         alarm_state(alarm),
         str(alarm["occurrence"]),
+        "; ".join(_notes(alarm)),
     )
+
+
+def _notes(alarm: Mapping[str, object]) -> Iterator[str]:
+    """What else must be known of an alarm on the list."""
+    if alarm.get("silenced"):
+        left_s = alarm.get("silenced_for_s")
+        yield "silenced" if left_s is None else f"silenced for {age(left_s)} more"
+    if alarm.get("test_source"):
+        yield "test source announced"
+    members = alarm.get("members")
+    if isinstance(members, list) and members:
+        yield f"members {', '.join(map(str, members))}"
+    if alarm.get("incident"):
+        yield f"perhaps one event: {alarm['incident']}"
+    text, own = alarm.get("text"), alarm.get("device_alarms")
+    if text and not (isinstance(own, list) and text in own):
+        yield str(text)
+
+
+def _hidden_lines(alarms: list[dict[str, object]], colour: bool) -> list[str]:
+    if not alarms:
+        return []
+    rows: list[tuple[str, ...]] = [
+        ("hidden", "level", "detector", "alarm", "state", "for", "occurrence", "why")
+    ]
+    rows += [
+        (
+            str(alarm["priority"]),
+            str(alarm["level"]),
+            str(alarm["detector"]),
+            str(alarm["alarm"]),
+            alarm_state(alarm),
+            "" if alarm.get("hidden_for_s") is None else age(alarm["hidden_for_s"]),
+            str(alarm["occurrence"]),
+            str(alarm.get("hidden", "")),
+        )
+        for alarm in alarms
+    ]
+    return [_painted(line, DIM if colour else "") for line in table(rows)]
 
 
 def alarm_state(alarm: Mapping[str, object]) -> str:

@@ -1,25 +1,30 @@
 """The command line: ``dosegate VERB``."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
+from types import ModuleType
+from typing import Final
 
+from gateway.verbs.order_table import ORDERS
 from gateway.verbs.terminal import Exit, complain
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One verb: its module below gateway.verbs and the functions in it."""
+    """One verb and its module below gateway.verbs, with ``add_arguments`` and ``run``."""
 
     name: str
     help: str
     module: str
-    run: str = "run"
-    arguments: str = "add_arguments"
 
+
+_PAST: Final = re.compile(r"^-\d")
+"""An amount of time that has passed, such as -90s: a blank before it makes it no option."""
 
 VERBS = (
     Verb("demo", "everything on one machine, with simulated instruments and no set-up", "demo"),
@@ -29,17 +34,10 @@ VERBS = (
     Verb("drivers", "the instrument table", "drivers"),
     Verb("decode", "a log file or recording to JSON lines", "decode"),
     Verb("simulate", "play a scenario, in virtual time or live", "simulate"),
-    Verb(
-        "board", "detectors and alarms of this laptop", "board", "run_board", "add_board_arguments"
-    ),
-    Verb("ack", "acknowledge alarms on this laptop", "board", "run_ack", "add_ack_arguments"),
-    Verb(
-        "reset",
-        "take the latch off an alarm that is over",
-        "board",
-        "run_reset",
-        "add_reset_arguments",
-    ),
+    Verb("board", "detectors and alarms of this laptop", "board"),
+    Verb("why", "why an alarm was raised, or none was", "why"),
+    *(Verb(order.name, order.help, "orders") for order in ORDERS),
+    Verb("guidance", "what an alarm means and what to do at the detector", "guidance"),
     Verb("schema", "the public contracts as JSON Schema and reference pages", "schema"),
 )
 
@@ -52,10 +50,10 @@ def main(words: Sequence[str] | None = None) -> int:
     if not words:
         parser.print_help()
         return Exit.USAGE
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args([_PAST.sub(r" \g<0>", word) for word in words])
     if verb is None:
         return Exit.USAGE
-    run: Callable[[argparse.Namespace], Exit] = getattr(_module(verb), verb.run)
+    run: Callable[[argparse.Namespace], Exit] = _module(verb).run
     try:
         return run(arguments)
     except BrokenPipeError:
@@ -74,9 +72,10 @@ def _parser(verb: Verb | None) -> argparse.ArgumentParser:
     for one in VERBS:
         below = verbs.add_parser(one.name, help=one.help, description=one.help)
         if one is verb:
-            getattr(_module(one), one.arguments)(below)
+            below.set_defaults(verb=one.name)
+            _module(one).add_arguments(below)
     return parser
 
 
-def _module(verb: Verb) -> object:
+def _module(verb: Verb) -> ModuleType:
     return import_module(f"gateway.verbs.{verb.module}")

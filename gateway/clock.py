@@ -5,6 +5,7 @@ import heapq
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from gateway.values import Instant
@@ -16,6 +17,17 @@ TICK_S: Final = 0.02
 def system_now() -> Instant:
     """Now, on the machine's own clocks."""
     return Instant(time.time(), time.monotonic())
+
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """Which run of the monotonic clock this is; empty where the system does not say."""
+    try:
+        return BOOT_ID.read_text("ascii").strip()
+    except OSError:
+        return ""
 
 
 class Ticker:

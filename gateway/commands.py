@@ -4,10 +4,11 @@ import json
 import math
 from typing import Final
 
+from gateway.rights import PERMITTED
 from gateway.values import Command
 
 SIZE_LIMIT: Final = 16_384
-NAMES: Final = ("acknowledge", "reset")
+NAMES: Final = tuple(PERMITTED)
 Scalar = str | int | float | bool
 
 

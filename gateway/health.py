@@ -11,7 +11,17 @@ from gateway.wire import DetectorState
 
 _FAULT_FLAGS: Final = frozenset({Flag.INSTRUMENT_FAULT, Flag.LOSS_OF_COUNTS})
 _LEARNING_FLAGS: Final = frozenset({Flag.WARMING_UP, Flag.CALIBRATING_BACKGROUND})
-_WORST_FIRST: Final = ("off_duty", "missing", "stale", "fault", "degraded", "learning")
+_WORST_FIRST: Final = (
+    "off_duty",
+    "out_of_service",
+    "missing",
+    "stale",
+    "fault",
+    "degraded",
+    "learning",
+)
+Conditions = tuple[tuple[str, tuple[str, ...]], ...]
+"""States with their reasons, as the alarm engine gives them."""
 
 
 @dataclass(slots=True)
@@ -28,6 +38,7 @@ class DetectorHealth:
     learning: bool = False
     switched_off: bool = False
     mismatched: bool = False
+    conditions: Conditions = ()
     rejects: Counter[str] = field(default_factory=Counter)
     last_reject: str = ""
     _frames: dict[tuple[Channel, str], tuple[Reading, ...]] = field(default_factory=dict)
@@ -85,8 +96,10 @@ class DetectorHealth:
         return (
             self._told is not None
             and self._told.state == "ok"
+            and not self._told.reasons
             and self.heard is not None
             and now.mono - self.heard.mono <= self.silence_limit_s
+            and not self.conditions
             and not (self.faults or self.learning or self.switched_off or self.mismatched)
         )
 
@@ -103,6 +116,10 @@ class DetectorHealth:
     def told(self) -> DetectorState | None:
         """The state as last told."""
         return self._told
+
+    @property
+    def _is_off_duty(self) -> bool:
+        return any(state == "off_duty" for state, _ in self.conditions)
 
     def _note_fault(self, part: str, present: bool) -> None:
         if part == "switched_off":
@@ -123,21 +140,23 @@ class DetectorHealth:
             self.faults.discard(name)
 
     def _state(self, now: Instant) -> tuple[str, tuple[str, ...]]:
-        found = dict(self._findings(now))
+        found: dict[str, list[str]] = {}
+        for kind, reasons in (*self._findings(now), *self.conditions):
+            found.setdefault(kind, []).extend(reasons)
         for state in _WORST_FIRST:
             if state in found:
                 return state, tuple(reason for reasons in found.values() for reason in reasons)
-        return "ok", ()
+        return "ok", tuple(found.get("ok", ()))
 
     def _findings(self, now: Instant) -> list[tuple[str, list[str]]]:
         found: list[tuple[str, list[str]]] = []
         silent_s = now.mono - (self.heard or self.started).mono
         if self.switched_off:
             found.append(("off_duty", ["switched off by its user"]))
-        elif silent_s > self.silence_limit_s:
+        elif silent_s > self.silence_limit_s and not self._is_off_duty:
             reason = self.link_reason or f"no valid frame for over {self.silence_limit_s:g} s"
             found.append(("missing" if self.heard is None else "stale", [reason]))
-        elif self.heard is None:
+        elif self.heard is None and not self._is_off_duty:
             found.append(("learning", ["no frame yet"]))
         if self.faults:
             found.append(("fault", sorted(self.faults)))

@@ -96,6 +96,7 @@ class Journal:
         self._tickets: deque[_Ticket] = deque()
         self._refusals: list[Refusal] = []
         self._forgotten: list[Document] = []
+        self._pending_states: dict[str, bytes] = {}
         self._followers: dict[str, Follower] = {}
         self._stored_cursors: dict[tuple[str, Lane], str] = {}
         self._cursors_due = 0.0
@@ -161,8 +162,13 @@ class Journal:
         """The newest committed number of each lane, 0 before the first."""
         return self._newest
 
-    def append(self, entries: Sequence[Entry]) -> None:
-        """Takes entries for the next group; alarm entries among them go to disk at once."""
+    def append(self, entries: Sequence[Entry], states: Sequence[tuple[str, bytes]] = ()) -> None:
+        """Takes entries and states for the next group; alarm entries go to disk at once.
+
+        Of a state that is given again before its group is written only the newest is kept; it is
+        newer than that of any commit before.
+        """
+        self._pending_states.update(states)
         alarms = [entry for entry in entries if entry.lane.is_alarm]
         self._pending.add(entries)
         if alarms:
@@ -183,6 +189,8 @@ class Journal:
         """
         self._pending.add(entries)
         alarms = self._number([entry for entry in entries if entry.lane.is_alarm])
+        for key, _ in states:
+            self._pending_states.pop(key, None)  # what is urgent is newer
         ticket = self._submit(Urgent(alarms, tuple(documents), tuple(states)))
         return await ticket.outcome
 
@@ -302,12 +310,14 @@ class Journal:
         cursors = self._changed_cursors(now.mono)
         overdue = self._unsynced_since is not None and now.mono - self._unsynced_since >= SYNC_S
         bookkeeping = cursors or self._refusals or self._forgotten
-        if not (self._numbered_groups or tickets or overdue or bookkeeping):
+        states = tuple(self._pending_states.items())
+        if not (self._numbered_groups or tickets or overdue or bookkeeping or states):
             return None, ()
         batch = Batch(
             wall=now.wall,
             urgent=[ticket.urgent for ticket in tickets],
             groups=self._numbered_groups,
+            states=states,
             cursors=cursors,
             refusals=tuple(self._refusals),
             forgotten=tuple(self._forgotten),
@@ -350,7 +360,7 @@ class Journal:
             self._timer = self._loop.call_later(self._retry_s, self._flush)
         elif self._tickets or self._closed:
             self._flush()
-        elif self._pending:
+        elif self._pending or self._pending_states:
             self._timer = self._loop.call_later(self._limits.group_s, self._flush)
         elif self._unsynced_since is not None and self._sync_timer is None:
             self._sync_timer = self._loop.call_later(SYNC_S, self._sync)
@@ -383,6 +393,9 @@ class Journal:
         for group in batch.groups:
             self._offer(group.records)
         self._stored_cursors.update({(sink, lane): text for sink, lane, text in batch.cursors})
+        for key, value in batch.states:
+            if self._pending_states.get(key) is value:
+                del self._pending_states[key]
         del self._refusals[: len(batch.refusals)]
         del self._forgotten[: len(batch.forgotten)]
 

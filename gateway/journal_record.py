@@ -53,11 +53,15 @@ class Urgent:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One transaction: what is urgent, groups of samples, and the journal's own bookkeeping."""
+    """One transaction: what is urgent, groups of samples, and the journal's own bookkeeping.
+
+    ``states`` beside the urgent ones can be made anew: they go with the next group.
+    """
 
     wall: float
     urgent: Sequence[Urgent] = ()
     groups: Sequence[Group] = ()
+    states: Sequence[tuple[str, bytes]] = ()
     cursors: Sequence[tuple[str, Lane, str]] = ()
     refusals: Sequence[Refusal] = ()
     forgotten: Sequence[Document] = ()

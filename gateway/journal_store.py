@@ -74,7 +74,7 @@ class Store:
         """Stores a batch; when it does not go in whole, what is urgent is tried by itself."""
         shed = self._make_room() if self._unchecked_bytes >= CHECK_EVERY_BYTES else 0
         error = ""
-        urgent_only = replace(batch, groups=(), cursors=(), refusals=())
+        urgent_only = replace(batch, groups=(), states=(), cursors=(), refusals=())
         for attempt in (batch, batch, urgent_only):
             try:
                 self._transaction(attempt)
@@ -168,6 +168,7 @@ def _insert(con: sqlite3.Connection, batch: Batch) -> int:
             "INSERT OR REPLACE INTO documents VALUES (?, ?, ?)",
             [(int(d.exercise), d.topic, d.body) for d in urgent.documents if d.durable],
         )
+    _put_states(con, batch.states)  # given after every urgent one of the same key
     con.executemany(
         "INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)",
         [(lane, epoch, seq) for (lane, epoch), seq in last.items()],
@@ -197,7 +198,7 @@ def _bookkeeping(con: sqlite3.Connection, batch: Batch) -> None:
         "DELETE FROM documents WHERE exercise = ? AND topic = ? AND body = x''",
         [(int(d.exercise), d.topic) for d in batch.forgotten],
     )
-    if not (batch.groups or batch.urgent or batch.cursors):
+    if not (batch.groups or batch.urgent or batch.cursors or batch.states):
         # A synchronisation without news: only a write reaches the log, and so the disk.
         con.execute("INSERT OR REPLACE INTO meta VALUES ('synchronised', ?)", (int(batch.wall),))
 

@@ -81,6 +81,12 @@ class Normaliser:
             basis,
         )
 
+    def expect(self, serial: str) -> None:
+        """From now on the instrument with that serial number is the detector's."""
+        self._expected_serial = serial
+        known = self.identity.serial
+        self.is_mismatched = known is not None and known != serial
+
     def passage(self, passage: Passage, arrived: Instant) -> PassageRecord:
         """The passage with its times."""
         return PassageRecord(

@@ -32,6 +32,10 @@ class Notifier:
         """Everything that must move has moved."""
         self._send("WATCHDOG=1")
 
+    def reloading(self, mono: float) -> None:
+        """The configuration is read again; ``ready`` follows."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(mono * 1e6)}")
+
     def stopping(self) -> None:
         """An orderly end has begun."""
         self._send("STOPPING=1")

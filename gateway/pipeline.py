@@ -4,21 +4,24 @@
 outputs and brings the time.
 """
 
-import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from config.models import Configuration, Detector
+from config.models import Configuration
 from drivers.api import DriverInfo, Flag, Output, Passage, Sample
 from drivers.errors import DriverError
 from gateway import wire
 from gateway.alarms.engine import AlarmEngine
 from gateway.alarms.profiles import DetectorProfile, resolve_profile, resolve_settings
 from gateway.alarms.record import Change
+from gateway.detector_line import DetectorLine, stand_in
 from gateway.health import DetectorHealth
-from gateway.normalise import Normaliser, link_id
+from gateway.normalise import link_id
+from gateway.rights import Rights
 from gateway.values import (
+    Answer,
     Command,
     Document,
     Entry,
@@ -28,10 +31,11 @@ from gateway.values import (
     Measured,
     Outputs,
 )
-from gateway.wire_alarms import encode_active, encode_event
+from gateway.wire_alarms import ANSWER, ASSESSED, Answered, encode_active, encode_event
 from gateway.wire_table import dump
 
 NOTHING: Final = Outputs()
+_NOT_IN_TOPICS: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,35 +80,45 @@ class Pipeline:
         drivers: Mapping[str, DriverInfo],
         new_id: Callable[[], str],
         started: Instant,
+        *,
+        boot: str = "",
+        revision: str = "",
     ) -> None:
-        self._lines: dict[str, _DetectorLine] = {}
+        self._lines: dict[str, DetectorLine] = {}
         profiles: dict[str, DetectorProfile] = {}
         taken = {detector.id for detector in configuration.detector}
         for detector in configuration.detector:
             info = drivers[detector.id]
-            profile = resolve_profile(detector, configuration.alarms, info)
+            profile = resolve_profile(detector, configuration, info)
+            profile = replace(profile, configuration=revision)
             profiles[detector.id] = profile
-            stand_in = link_id(detector.id, taken)
-            taken.add(stand_in)
-            line = _DetectorLine(detector, info, profile, stand_in, started)
+            name = link_id(detector.id, taken)
+            taken.add(name)
+            line = DetectorLine(detector, info, profile, name, started)
             self._lines[detector.id] = line
-        settings = resolve_settings(configuration.alarms)
-        stand_ins = {
-            line.link_id: _stand_in(line.profile, line.link_id)
-            for line in self._lines.values()
-            if line.profile.serial is not None
+        self._stand_ins = {
+            line.link_id: stand_in(line.profile, line.link_id) for line in self._lines.values()
         }
-        # They speak only in place of their detectors and take no share of the budget.
-        share = _channels(profiles | stand_ins) / max(_channels(profiles), 1)
-        settings = replace(
-            settings, false_alarms_per_hour=settings.false_alarms_per_hour * max(share, 1.0)
+        self._is_exercise = bool(configuration.detector) and all(
+            detector.simulated for detector in configuration.detector
         )
-        self._stand_ins = frozenset(stand_ins)
-        self.engine = AlarmEngine(profiles | stand_ins, settings, new_id)
+        self.engine = AlarmEngine(
+            profiles,
+            resolve_settings(configuration.alarms, revision),
+            new_id,
+            rights=Rights(configuration.user),
+            stand_ins=self._stand_ins,
+            boot=boot,
+            exercise=self._is_exercise,
+        )
 
     def restore(self, states: Mapping[str, bytes], now: Instant) -> Outputs:
         """Continues the alarms of the run before; first of all steps."""
-        return self._told(self.engine.restore(states, now))
+        told = self._told(self.engine.restore(states, now))
+        for line in self._lines.values():
+            self._expect(line)
+            line.health.conditions = self.engine.detector(line.detector.id).conditions(now)
+        return told
 
     def step(self, now: Instant, item: Input) -> Outputs:
         """What one input leads to."""
@@ -114,9 +128,7 @@ class Pipeline:
             case LinkChanged(detector, state, reason):
                 return self._link_changed(self._lines[detector], state, reason, now)
             case Commanded(command):
-                answer, changes = self.engine.command(command, now)
-                told = self._told(changes)
-                return told.merged(Outputs(answers=(answer,), urgent=True))
+                return self._commanded(command, now)
         return self._ticked(now)
 
     def health(self) -> Mapping[str, DetectorHealth]:
@@ -127,18 +139,20 @@ class Pipeline:
         """What each detector is, as retained documents."""
         return tuple(self._about(line) for line in self._lines.values())
 
-    def _arrived(self, line: "_DetectorLine", output: Output, at: Instant, now: Instant) -> Outputs:
+    def _arrived(self, line: DetectorLine, output: Output, at: Instant, now: Instant) -> Outputs:
         if isinstance(output, Sample):
             return self._sample(line, output, at, now)
         if isinstance(output, Passage):
             return self._passage(line, output, at, now)
         return self._reject(line, output)
 
-    def _sample(self, line: "_DetectorLine", sample: Sample, at: Instant, now: Instant) -> Outputs:
+    def _sample(self, line: DetectorLine, sample: Sample, at: Instant, now: Instant) -> Outputs:
         measured = line.normaliser.sample(sample, at)
+        if self.engine.detector(line.detector.id).book.orders.maintenance is not None:
+            measured = replace(measured, flags=(*measured.flags, Flag.MAINTENANCE))
         line.health.note_sample(measured, now)
         changes = self._judged(line, measured, now)
-        documents = self._state_documents(line, now)
+        documents = line.state(now)
         if sample.identity is not None:
             documents += (self._about(line),)
         entries = () if not measured.readings else (self._sample_entry(line, measured),)
@@ -146,7 +160,7 @@ class Pipeline:
             return Outputs(entries, documents)
         return Outputs(entries, documents).merged(self._told(changes))
 
-    def _judged(self, line: "_DetectorLine", measured: Measured, now: Instant) -> list[Change]:
+    def _judged(self, line: DetectorLine, measured: Measured, now: Instant) -> list[Change]:
         """Alarms of a sample; another instrument's are judged under the link's own id."""
         changes = self._identified(line, now)
         if not line.is_foreign:
@@ -156,7 +170,7 @@ class Pipeline:
         flags = tuple(flag for flag in measured.flags if flag is not Flag.IDENTITY_MISMATCH)
         return changes + self.engine.measured(replace(measured, flags=flags), now)
 
-    def _identified(self, line: "_DetectorLine", now: Instant) -> list[Change]:
+    def _identified(self, line: DetectorLine, now: Instant) -> list[Change]:
         """Nothing stands behind the alarms of the instrument that was there before."""
         if line.is_foreign is line.normaliser.is_mismatched:
             return []
@@ -166,26 +180,25 @@ class Pipeline:
         changes = self.engine.link(line.link_id, False, "the configured instrument is back", now)
         return changes + self.engine.link(line.detector.id, True, "", now)
 
-    def _sample_entry(self, line: "_DetectorLine", measured: Measured) -> Entry:
+    def _sample_entry(self, line: DetectorLine, measured: Measured) -> Entry:
         body = wire.SAMPLE.text(wire.Told(measured)).encode()
         return Entry(line.sample_lane, f"detector/{measured.detector}/sample", body)
 
-    def _passage(
-        self, line: "_DetectorLine", passage: Passage, at: Instant, now: Instant
-    ) -> Outputs:
+    def _passage(self, line: DetectorLine, passage: Passage, at: Instant, now: Instant) -> Outputs:
         record = line.normaliser.passage(passage, at)
         line.health.note_passage(now)
-        body = dump(wire.PASSAGE.encode(wire.PassageTold(record)))
+        told = wire.PassageTold(record, statistic=self.engine.statistic(record))
+        body = dump(wire.PASSAGE.encode(told))
         entry = Entry(line.sample_lane, f"detector/{record.detector}/passage", body)
-        outputs = Outputs((entry,), self._state_documents(line, now))
+        outputs = Outputs((entry,), line.state(now))
         return outputs.merged(self._told(self.engine.passage(record, now)))
 
-    def _reject(self, line: "_DetectorLine", error: DriverError) -> Outputs:
+    def _reject(self, line: DetectorLine, error: DriverError) -> Outputs:
         line.health.note_reject(error)
         return NOTHING
 
     def _link_changed(
-        self, line: "_DetectorLine", state: LinkState, reason: str, now: Instant
+        self, line: DetectorLine, state: LinkState, reason: str, now: Instant
     ) -> Outputs:
         line.health.link, line.health.link_reason = state, reason
         is_up = state is LinkState.READING
@@ -193,37 +206,60 @@ class Pipeline:
         if line.is_foreign:
             changes += self.engine.link(line.link_id, is_up, reason, now)
         changes += self.engine.link(line.detector.id, is_up and not line.is_foreign, reason, now)
-        return Outputs(documents=self._state_documents(line, now)).merged(self._told(changes))
+        return Outputs(documents=line.state(now)).merged(self._told(changes))
 
     def _ticked(self, now: Instant) -> Outputs:
         outputs = self._told(self.engine.tick(now))
-        documents = tuple(
-            document
-            for line in self._lines.values()
-            for document in self._state_documents(line, now)
-        )
-        return outputs.merged(Outputs(documents=documents)) if documents else outputs
+        documents: list[Document] = []
+        entries: list[Entry] = []
+        for line in self._lines.values():
+            documents += self._noted_state(line, now)
+            documents += line.dose(self.engine.detector(line.detector.id), now)
+            entries += line.watch(list(self.engine.standings(line.detector.id)), now)
+        states = self.engine.saved(now)
+        if not (documents or entries or states):
+            return outputs
+        return outputs.merged(Outputs(tuple(entries), tuple(documents), tuple(states)))
 
-    def _state_documents(self, line: "_DetectorLine", now: Instant) -> tuple[Document, ...]:
-        state = line.health.changed(now)
-        if state is None:
-            return ()
-        body = dump(wire.STATE.encode(state))
-        return (Document(f"detector/{state.detector}/state", body, line.detector.simulated),)
+    def _about(self, line: DetectorLine) -> Document:
+        return line.about(self.engine.detector(line.detector.id))
 
-    def _about(self, line: "_DetectorLine") -> Document:
-        about = wire.About(
-            line.detector.id,
-            line.normaliser.identity,
-            line.profile.detector_class,
-            line.detector.post,
-            line.info.name,
-            line.info.channels,
-            line.info.verified,
-            _thresholds(line.profile),
+    def _commanded(self, command: Command, now: Instant) -> Outputs:
+        """Carried out or refused; both are journalled, and what was assessed beside them."""
+        answer, changes = self.engine.command(command, now)
+        entries = [self._answer_entry(answer, now)]
+        states = []
+        for assessment in self.engine.take_assessments():
+            lane = Lane.EXERCISE_ALARMS if assessment.exercise else Lane.ALARMS
+            body = dump(ASSESSED.encode(assessment))
+            entries.append(Entry(lane, f"assessment/{assessment.occurrence}", body))
+            states.append(self.engine.assessment_state(assessment.occurrence))
+        documents: tuple[Document, ...] = ()
+        line = self._lines.get(command.get("detector"))
+        if answer.accepted and line is not None:
+            self._expect(line)
+            documents = (self._about(line), *self._noted_state(line, now))
+        if answer.accepted:
+            states += self.engine.saved(now)
+        told = self._told(changes)
+        return told.merged(
+            Outputs(tuple(entries), documents, tuple(states), urgent=True, answers=(answer,))
         )
-        body = dump(wire.ABOUT.encode(about))
-        return Document(f"detector/{line.detector.id}/about", body, line.detector.simulated)
+
+    def _answer_entry(self, answer: Answer, now: Instant) -> Entry:
+        user = _NOT_IN_TOPICS.sub("_", answer.command.user) or "_"
+        lane = Lane.EXERCISE_ALARMS if self._is_exercise else Lane.ALARMS
+        return Entry(lane, f"command/{user}/result", dump(ANSWER.encode(Answered(answer, now))))
+
+    def _expect(self, line: DetectorLine) -> None:
+        """The serial number that is expected since the last replacement."""
+        serial = self.engine.detector(line.detector.id).serial
+        if serial is not None:
+            line.normaliser.expect(serial)
+
+    def _noted_state(self, line: DetectorLine, now: Instant) -> tuple[Document, ...]:
+        line.health.conditions = self.engine.detector(line.detector.id).conditions(now)
+        return line.state(now)
 
     def _told(self, changes: list[Change]) -> Outputs:
         if not changes:
@@ -246,61 +282,3 @@ class Pipeline:
             return change
         flags = (*record.flags, Flag.IDENTITY_MISMATCH)
         return replace(change, record=replace(record, flags=flags))
-
-
-def _thresholds(profile: DetectorProfile) -> tuple[tuple[str, float], ...]:
-    return tuple(
-        (level.id, level.raise_at)
-        for level in profile.enabled_levels
-        if math.isfinite(level.raise_at)
-    )
-
-
-def _channels(profiles: Mapping[str, DetectorProfile]) -> int:
-    return sum(not profile.is_portal for profile in profiles.values())
-
-
-def _stand_in(profile: DetectorProfile, name: str) -> DetectorProfile:
-    """The same levels for whatever else answers on a detector's link."""
-    return _StandIn(
-        name,
-        profile.detector_class,
-        profile.silence_s,
-        profile.levels,
-        profile.post,
-        None,
-        profile.range_top_usv_h,
-        profile.max_count_rate,
-        profile.exercise,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _StandIn(DetectorProfile):
-    """An instrument that nobody expects: its silence is none."""
-
-    @property
-    def silence_limit_s(self) -> float:
-        """No silence is ever long enough."""
-        return math.inf
-
-
-class _DetectorLine:
-    """What the pipeline keeps for one detector."""
-
-    def __init__(
-        self,
-        detector: Detector,
-        info: DriverInfo,
-        profile: DetectorProfile,
-        link_id: str,
-        started: Instant,
-    ) -> None:
-        self.detector = detector
-        self.info = info
-        self.profile = profile
-        self.link_id = link_id
-        self.is_foreign = False
-        self.normaliser = Normaliser(detector, link_id)
-        self.health = DetectorHealth(detector.id, profile.silence_limit_s, started)
-        self.sample_lane = Lane.EXERCISE_SAMPLES if detector.simulated else Lane.SAMPLES

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from config.schema import configuration_schema, scenario_schema
 from drivers.registry import find, names
-from gateway import wire, wire_alarms
+from gateway import wire, wire_alarms, wire_dose
 from gateway.verbs.drivers import HEADINGS, row
 from gateway.wire_table import SCHEMA_DIALECT, Key, Kind, Table
 
@@ -18,8 +18,12 @@ MESSAGES: Final[tuple[tuple[Table[Any], str, bool], ...]] = (
     (wire.STATE, "detector/ID/state", True),
     (wire.SAMPLE, "detector/ID/sample", False),
     (wire.PASSAGE, "detector/ID/passage", False),
+    (wire_dose.DOSE, "detector/ID/dose", True),
+    (wire_alarms.WATCH, "detector/ID/watch", False),
     (wire_alarms.EVENT, "alarm/event", False),
     (wire_alarms.ACTIVE, "alarm/active/OCCURRENCE", True),
+    (wire_alarms.ASSESSED, "assessment/OCCURRENCE", False),
+    (wire_alarms.ANSWER, "command/USER/result", False),
 )
 """Every kind of message, its topic below ROOT/GATEWAY/, and whether it is retained."""
 

@@ -6,6 +6,7 @@ the same on MQTT, in JSON lines, in exports and in schemas.
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from datetime import date
 from operator import attrgetter
 from typing import Final
 
@@ -172,6 +173,7 @@ class PassageTold:
 
     value: PassageRecord
     dated: bool = True
+    statistic: tuple[tuple[str, float | int | str], ...] = ()
 
     def time(self, instant: Instant | None) -> str | None:
         """One of its times."""
@@ -243,6 +245,12 @@ PASSAGE: Final = Table[PassageTold](
             nullable=True,
         ),
         Key("speed", Kind.NUMBER, "Speed", _of_passage("speed_m_s"), unit="m/s", nullable=True),
+        Key(
+            "statistic",
+            Kind.MAP,
+            "The gateway's own statistics, recorded beside the portal's decision",
+            lambda p: dict(p.statistic),
+        ),
         Key(
             "flags",
             Kind.LIST,
@@ -329,6 +337,9 @@ class About:
     channels: tuple[str, ...]
     verified: str
     thresholds: tuple[tuple[str, float], ...]
+    platform: str
+    commissioned: str | None
+    calibration_due: date | None
 
 
 ABOUT: Final = Table[About](
@@ -346,6 +357,21 @@ ABOUT: Final = Table[About](
         Key("verified", Kind.TEXT, "How well its bytes are known", attrgetter("verified")),
         Key("settings", Kind.MAP, "Its own settings", lambda a: dict(a.identity.settings)),
         Key("thresholds", Kind.MAP, "Levels in force", lambda a: dict(a.thresholds), unit="µSv/h"),
+        Key("platform", Kind.TEXT, "What carries it", attrgetter("platform")),
+        Key(
+            "commissioned",
+            Kind.TEXT,
+            "Source check at the site",
+            attrgetter("commissioned"),
+            nullable=True,
+        ),
+        Key(
+            "calibration_due",
+            Kind.TEXT,
+            "Day on which its calibration ends",
+            lambda a: None if a.calibration_due is None else a.calibration_due.isoformat(),
+            nullable=True,
+        ),
     ),
     kind="about",
 )
@@ -428,6 +454,13 @@ HEALTH: Final = Table[dict[str, dict[str, float]]](
     "health",
     "Counters.",
     (
+        Key("alarms", Kind.MAP, "Figures of the alarm system", lambda h: h["alarms"]),
+        Key(
+            "alarm_sources",
+            Kind.MAP,
+            "What raised most alarms in a day",
+            lambda h: h["alarm_sources"],
+        ),
         Key("gateway", Kind.MAP, "The process", lambda h: h["gateway"]),
         Key("journal", Kind.MAP, "The journal", lambda h: h["journal"]),
         Key("rejects", Kind.MAP, "Rejected input by detector", lambda h: h["rejects"]),

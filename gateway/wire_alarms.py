@@ -1,10 +1,16 @@
 """The public contract of alarms: events (append-only history) and active records (retained)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
 from drivers.api import Flag, Quantity
+from gateway.alarms.assessment import GROUPS, STATES, Assessment
 from gateway.alarms.record import AlarmEvent, AlarmRecord, Change, LevelReached, Rule
+from gateway.alarms.watcher import Standing
+from gateway.guidance.codes import code_of
+from gateway.values import Answer, Command, Instant
 from gateway.wire import POSITION, encode_position, wall_or_null
 from gateway.wire_table import Key, Kind, Table, iso
 
@@ -31,7 +37,7 @@ LEVEL: Final = Table[LevelReached](
 _RECORD: Final[tuple[Key[AlarmRecord], ...]] = (
     Key("occurrence", Kind.TEXT, "Id of this occurrence", attrgetter("occurrence")),
     Key("revision", Kind.INTEGER, "Rises with each change", attrgetter("revision")),
-    Key("detector", Kind.TEXT, "Detector", attrgetter("detector")),
+    Key("detector", Kind.TEXT, "Detector, or a group beginning with @", attrgetter("detector")),
     Key("post", Kind.TEXT, "Post it belongs to", attrgetter("post"), nullable=True),
     Key("class", Kind.TEXT, "N42.42 instrument class", attrgetter("detector_class")),
     Key("serial", Kind.TEXT, "Serial number", attrgetter("serial"), nullable=True),
@@ -55,12 +61,36 @@ _RECORD: Final[tuple[Key[AlarmRecord], ...]] = (
     Key(
         "display",
         Kind.TEXT,
-        "State letter of ISA-18.2",
+        "State letter of ISA-18.2; G shelved, H suppressed, I out of service",
         attrgetter("display"),
-        choices=tuple("ABCDEF"),
+        choices=tuple("ABCDEFGHI"),
+    ),
+    Key("shelved", Kind.BOOLEAN, "Off the list for a while", attrgetter("shelved")),
+    Key("silenced", Kind.BOOLEAN, "Its sound is off", attrgetter("silenced")),
+    Key("out_of_service", Kind.BOOLEAN, "Its detector is", attrgetter("out_of_service")),
+    Key(
+        "suppressed_by",
+        Kind.TEXT,
+        "The occurrence that says it already",
+        lambda r: r.suppressed_by or None,
+        nullable=True,
+    ),
+    Key("test_source", Kind.BOOLEAN, "A test source was announced", attrgetter("test_source")),
+    Key(
+        "closed_unverified",
+        Kind.BOOLEAN,
+        "Closed by somebody, not verified normal",
+        attrgetter("closed_unverified"),
     ),
     Key("exercise", Kind.BOOLEAN, "Caused by simulated input", attrgetter("exercise")),
     Key("raised", Kind.TIME, "First sample that satisfied it", lambda r: iso(r.raised_at.wall)),
+    Key(
+        "lasted",
+        Kind.NUMBER,
+        "From the first to the last sample that satisfied it, without the off-delay",
+        lambda r: round(r.lasted_s, 3),
+        unit="s",
+    ),
     Key("peaked", Kind.TIME, "Peak", lambda r: wall_or_null(r.peak_at), nullable=True),
     Key("returned", Kind.TIME, "Return", lambda r: wall_or_null(r.returned_at), nullable=True),
     Key(
@@ -91,6 +121,28 @@ _RECORD: Final[tuple[Key[AlarmRecord], ...]] = (
     ),
     Key("statistic", Kind.MAP, "Counts, window, p-value ...", lambda r: dict(r.statistic)),
     Key(
+        "background",
+        Kind.MAP,
+        "What it was judged against, and how that was learned",
+        lambda r: dict(r.background),
+    ),
+    Key("members", Kind.LIST, "Detectors of a group alarm", lambda r: list(r.members)),
+    Key(
+        "incident",
+        Kind.TEXT,
+        "Alarms that may come from one event share it: a suggestion",
+        attrgetter("incident"),
+        nullable=True,
+    ),
+    Key(
+        "guidance",
+        Kind.TEXT,
+        "Code in the guidance catalogue",
+        lambda r: code_of(r.alarm, r.level),
+    ),
+    Key("text", Kind.TEXT, "What was said when it was raised", attrgetter("note")),
+    Key("configuration", Kind.TEXT, "Configuration in force", attrgetter("configuration")),
+    Key(
         "position",
         Kind.OBJECT,
         "Where, if the instrument knows",
@@ -118,6 +170,103 @@ ACTIVE: Final = Table[AlarmRecord](
         Key("unit", Kind.TEXT, "Unit of value, peak and lower_bound", attrgetter("unit")),
     ),
     kind="alarm",
+)
+
+
+ASSESSED: Final = Table[Assessment](
+    "assessment",
+    "What an alarm turned out to be; restricted, because it may be medical data.",
+    (
+        Key("occurrence", Kind.TEXT, "The alarm", attrgetter("occurrence")),
+        Key("detector", Kind.TEXT, "Its detector", attrgetter("detector")),
+        Key("time", Kind.TIME, "When", lambda a: iso(a.at.wall)),
+        Key("state", Kind.TEXT, "State", attrgetter("state"), choices=STATES),
+        Key(
+            "disposition",
+            Kind.TEXT,
+            "What it was",
+            attrgetter("disposition"),
+            choices=tuple(GROUPS),
+        ),
+        Key("group", Kind.TEXT, "Adjudication group of OSCAR, or empty", attrgetter("group")),
+        Key("nuclides", Kind.TEXT, "Nuclides named by the assessor", attrgetter("nuclides")),
+        Key("note", Kind.TEXT, "In words", attrgetter("note")),
+        Key("actor", Kind.TEXT, "Who", attrgetter("actor")),
+        Key("number", Kind.INTEGER, "Counts the changes", attrgetter("revision")),
+    ),
+    kind="assessment",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer and when it was given."""
+
+    answer: Answer
+    at: Instant
+
+
+ANSWER: Final = Table[Answered](
+    "answer",
+    "The answer to a command.",
+    (
+        Key("command", Kind.TEXT, "Id of the command", attrgetter("answer.command.command_id")),
+        Key("name", Kind.TEXT, "Its name", attrgetter("answer.command.name")),
+        Key("user", Kind.TEXT, "Who gave it", attrgetter("answer.command.user")),
+        Key("arguments", Kind.MAP, "As given", lambda a: _scalars(a.answer.command)),
+        Key("accepted", Kind.BOOLEAN, "Whether it was carried out", attrgetter("answer.accepted")),
+        Key("reason", Kind.TEXT, "Why not, or what was done", attrgetter("answer.reason")),
+        Key("time", Kind.TIME, "When", lambda a: iso(a.at.wall)),
+    ),
+    kind="answer",
+)
+
+
+def _scalars(command: Command) -> dict[str, str | int | float]:
+    """Its arguments; what may be medical data is left out."""
+    kept = {}
+    for name, value in command.arguments:
+        private = command.name == "assess" and name in ("note", "nuclides", "disposition")
+        kept[name] = "(restricted)" if private else str(value) if isinstance(value, bool) else value
+    return kept
+
+
+RULE_STANDING: Final = Table[Standing](
+    "standing",
+    "How one rule stands.",
+    (
+        Key("rule", Kind.TEXT, "Rule", attrgetter("rule")),
+        Key("armed", Kind.BOOLEAN, "It can raise its alarm", attrgetter("armed")),
+        Key("reason", Kind.TEXT, "Why it cannot", attrgetter("reason")),
+        Key("facts", Kind.MAP, "Background, thresholds, smallest rise", lambda s: dict(s.facts)),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How the rules of a detector stand at a moment."""
+
+    detector: str
+    at: Instant
+    standings: Sequence[Standing]
+
+
+WATCH: Final = Table[Watch](
+    "watch",
+    "How the rules of a detector stand: every minute, and when one is armed or disarmed.",
+    (
+        Key("detector", Kind.TEXT, "Id from the configuration", attrgetter("detector")),
+        Key("time", Kind.TIME, "When", lambda w: iso(w.at.wall)),
+        Key(
+            "rules",
+            Kind.LIST,
+            "Each rule",
+            lambda w: [RULE_STANDING.encode(each) for each in w.standings],
+            of=RULE_STANDING,
+        ),
+    ),
+    kind="watch",
 )
 
 

@@ -1,12 +1,27 @@
-"""What events of a scenario do to the world, in virtual and in real time alike."""
+"""What events of a scenario do to the world and the instruments, in virtual and real time alike."""
 
-from config.actions import Block, Event, Place, Remove, SetReading
-from config.scenario import Point, Source
+from config.actions import (
+    Block,
+    Event,
+    Identify,
+    InstrumentState,
+    Place,
+    Power,
+    Remove,
+    SetReading,
+    WrongSerial,
+)
+from config.scenario_world import Point, Source
+from simulators.api import HasSerial, HasStates
 from simulators.world import World
 
 
-def act(world: World, event: Event, now_s: float) -> bool:
-    """Does it; False if the event is not about the world."""
+class CannotAct(TypeError):
+    """An instrument was asked for something that it cannot play; the checks let none through."""
+
+
+def act(world: World, event: Event, now_s: float, instrument: object = None) -> bool:
+    """Does it; ``instrument`` is the event's detector. False if the event is about neither."""
     match event:
         case Place():
             world.add_source(_placed(event, now_s))
@@ -20,9 +35,25 @@ def act(world: World, event: Event, now_s: float) -> bool:
             world.field(event.detector).block(now_s)
         case Block():
             world.field(event.detector).unblock(now_s)
+        case Power():
+            world.field(event.detector).power.switch(now_s, event.do == "power_on")
+        case WrongSerial() | InstrumentState() | Identify():
+            _tell(event, instrument)
         case _:
             return False
     return True
+
+
+def _tell(event: WrongSerial | InstrumentState | Identify, instrument: object) -> None:
+    match event:
+        case WrongSerial() if isinstance(instrument, HasSerial):
+            instrument.set_serial(event.serial_number)
+        case InstrumentState() if isinstance(instrument, HasStates):
+            instrument.set_state(event.do, on=event.on)
+        case Identify() if isinstance(instrument, HasStates):
+            instrument.identify(event.nuclide, event.category, event.confidence)
+        case _:
+            raise CannotAct(f"{event.detector} cannot play {event.do}")
 
 
 def _placed(event: Place, now_s: float) -> Source:

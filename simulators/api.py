@@ -7,22 +7,43 @@ have understood, so that a test can compare what arrived with what was sent.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from drivers.api import Position
+from simulators.counter import Counter
 
 
 class Field(Protocol):
     """The radiation field at one detector, as the world gives it. Times in s since the start."""
 
+    @property
+    def counter(self) -> Counter:
+        """How the detector counts, and its archetype."""
+
+    @property
+    def noise(self) -> float:
+        """Relative standard deviation that the scenario asks of each dose rate; usually 0."""
+
     def dose_rate(self, at_s: float) -> float:
         """Ambient dose equivalent rate in µSv/h, background included, free of noise."""
+
+    def mean_dose_rate(self, from_s: float, to_s: float) -> float:
+        """The same as a mean over an interval."""
+
+    def counted_dose_rate(self, from_s: float, to_s: float) -> float:
+        """The dose rate in µSv/h that the expected registered counts stand for."""
+
+    def saturates(self, from_s: float, to_s: float) -> bool:
+        """Whether counting reaches its end within an interval."""
 
     def gamma_counts(self, from_s: float, to_s: float, part: int = 0) -> int:
         """Poisson counts registered in the interval by detector ``part`` of the instrument."""
 
     def neutron_counts(self, from_s: float, to_s: float, part: int = 0) -> int:
         """The same for neutrons."""
+
+    def on_since(self, at_s: float) -> float | None:
+        """When the instrument was switched on last; None while it is off."""
 
     def occupied(self, at_s: float) -> bool:
         """Whether somebody is in the portal's lane."""
@@ -51,6 +72,25 @@ class Instrument(Protocol):
 
     def receive(self, at_s: float, data: bytes, field: Field) -> Sequence[Emission]:
         """Its answers to bytes that reach it at ``at_s``."""
+
+
+@runtime_checkable
+class HasSerial(Protocol):
+    """An instrument that tells a serial number."""
+
+    def set_serial(self, serial: str) -> None:
+        """From now on another instrument answers."""
+
+
+@runtime_checkable
+class HasStates(Protocol):
+    """An instrument whose states a scenario may set."""
+
+    def set_state(self, name: str, *, on: bool) -> None:
+        """One of ``config.actions.InstrumentState``."""
+
+    def identify(self, nuclide: str, category: str, confidence: float | None) -> None:
+        """Names a nuclide in what it sends next."""
 
 
 class RegisterInstrument(Protocol):

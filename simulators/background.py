@@ -1,11 +1,13 @@
-"""The natural field over time: a level that changes, and rain. Integrals are exact."""
+"""The natural field over time: a level that changes, rain, zones, drift. Integrals are exact."""
 
 import math
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from config.scenario import BackgroundChange, Rain
+from config.scenario_world import BackgroundChange, Rain
+from simulators.wander import GRID_S, Wander
 
 Corner = tuple[float, float]
 
@@ -18,6 +20,8 @@ class Course:
 
     def at(self, time_s: float) -> float:
         """The value at a time; at a step, the one after it."""
+        if len(self.corners) == 1:
+            return self.corners[0][1]
         value = self.corners[0][1]
         for (start, low), (end, high) in pairwise(self.corners):
             if start <= time_s < end:
@@ -29,9 +33,18 @@ class Course:
 
     def integral(self, from_s: float, to_s: float) -> float:
         """Value times seconds, exactly."""
+        if len(self.corners) == 1:
+            return self.corners[0][1] * (to_s - from_s)
         inner = sorted({time for time, _ in self.corners if from_s < time < to_s})
         times = [from_s, *inner, to_s]
         return sum((end - start) * self.at((start + end) / 2) for start, end in pairwise(times))
+
+    def is_flat(self, from_s: float, to_s: float) -> bool:
+        """Whether it is the same all through an interval."""
+        if len(self.corners) == 1:
+            return True
+        inside = any(from_s < time < to_s for time, _ in self.corners)
+        return not inside and self.at(from_s) == self.at((from_s + to_s) / 2)
 
     def peak(self, from_s: float, to_s: float) -> float:
         """The largest value within an interval."""
@@ -50,25 +63,94 @@ def course_of(level: float, changes: Iterable[BackgroundChange]) -> Course:
     return Course(corners)
 
 
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """A factor that jumps: ``values[n]`` holds from ``times[n]`` on, the first one before too."""
+
+    times: tuple[float, ...] = (0.0,)
+    values: tuple[float, ...] = (1.0,)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it changes nothing."""
+        return self.values == (1.0,)
+
+    def at(self, time_s: float) -> float:
+        """The factor at a time."""
+        return self.values[max(bisect_right(self.times, time_s) - 1, 0)]
+
+    def pieces(self, from_s: float, to_s: float) -> Iterator[tuple[float, float, float]]:
+        """The interval in pieces: from, to, factor."""
+        inner = [time for time in self.times if from_s < time < to_s]
+        for start, end in pairwise((from_s, *inner, to_s)):
+            yield start, end, self.at(start)
+
+    def peak(self, from_s: float, to_s: float) -> float:
+        """The largest factor within an interval."""
+        return max(factor for _, _, factor in self.pieces(from_s, to_s))
+
+
 @dataclass(slots=True)
 class Natural:
-    """Background dose rate in µSv/h of one detector."""
+    """Background dose rate in µSv/h of one detector: the site's, where it is, as it wanders."""
 
     course: Course
     rains: Sequence[Rain] = field(default_factory=list)
+    zones: Steps = Steps()
+    wander: Wander | None = None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is the same at all times."""
+        steady = len(self.course.corners) == 1 and not self.rains
+        return steady and len(self.zones.values) == 1 and self.wander is None
 
     def at(self, time_s: float) -> float:
         """The dose rate at a time."""
-        return self.course.at(time_s) + sum(_rain(rain, time_s) for rain in self.rains)
+        factor = self.zones.at(time_s)
+        if self.wander is not None:
+            factor *= self.wander.at(time_s)
+        return factor * self._site(time_s)
 
     def integral(self, from_s: float, to_s: float) -> float:
         """µSv/h times seconds, exactly."""
-        rained = sum(_rained(rain, to_s) - _rained(rain, from_s) for rain in self.rains)
-        return self.course.integral(from_s, to_s) + rained
+        if self.zones.is_one:
+            return self._wandered(from_s, to_s)
+        return sum(
+            factor * self._wandered(start, end)
+            for start, end, factor in self.zones.pieces(from_s, to_s)
+        )
 
     def peak(self, from_s: float, to_s: float) -> float:
         """An upper bound within an interval."""
-        return self.course.peak(from_s, to_s) + sum(rain.rise for rain in self.rains)
+        site = self.course.peak(from_s, to_s) + sum(rain.rise for rain in self.rains)
+        if self.wander is not None:
+            site *= self.wander.peak(from_s, to_s)
+        return site * self.zones.peak(from_s, to_s)
+
+    def _site(self, time_s: float) -> float:
+        return self.course.at(time_s) + sum(_rain(rain, time_s) for rain in self.rains)
+
+    def _site_integral(self, from_s: float, to_s: float) -> float:
+        total = self.course.integral(from_s, to_s)
+        for rain in self.rains:
+            total += _rained(rain, to_s) - _rained(rain, from_s)
+        return total
+
+    def _wandered(self, from_s: float, to_s: float) -> float:
+        wander = self.wander
+        if wander is None:
+            return self._site_integral(from_s, to_s)
+        if len(self.course.corners) == 1 and not self.rains:
+            return self.course.corners[0][1] * wander.integral(from_s, to_s)
+        edges = [
+            index * GRID_S for index in range(math.ceil(from_s / GRID_S), math.ceil(to_s / GRID_S))
+        ]
+        times = [from_s, *(edge for edge in edges if from_s < edge < to_s), to_s]
+        return sum(
+            wander.at((start + end) / 2) * self._site_integral(start, end)
+            for start, end in pairwise(times)
+        )
 
 
 def _rain(rain: Rain, time_s: float) -> float:

@@ -64,6 +64,10 @@ class BGeigie:
         self._total = 0
         self._lines = 0
 
+    def set_serial(self, serial: str) -> None:
+        """Another logger speaks."""
+        self._device = f"{int(serial):04d}"
+
     def advance(self, to_s: float, field: Field) -> Sequence[Emission]:
         """The comments at power-up and every sentence due up to ``to_s``."""
         emissions = []

@@ -1,11 +1,12 @@
 """How a detector turns a true rate into counts: sensitivity, background, losses."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from config.archetypes import ARCHETYPES, Archetype
-from config.scenario import ScenarioDetector
+from config.scenario_detectors import ScenarioDetector
 
 _NEGLIGIBLE_LOSS: Final = 1e-4
 
@@ -27,11 +28,20 @@ class Counter:
     dead_time_s: float
     is_paralysable: bool
     saturation_cps: float
+    sensitivities: Mapping[str, float] = field(default_factory=dict)
+    detector_class: str = ""
+
+    @property
+    def can_be_read(self) -> bool:
+        """Whether its gamma counts stand for a dose rate."""
+        return self.background_cps is not None and self.sensitivity is not None
 
     def per_usv_h(self, nuclide: str | None) -> float:
         """1/s per µSv/h of a nuclide."""
         if self.sensitivity is None:
             raise NoCounts(f"{self.archetype.name} has no sensitivity; set it in the scenario")
+        if nuclide is not None and nuclide in self.sensitivities:
+            return self.sensitivities[nuclide]
         usual = self.archetype.sensitivity_cps
         own = self.archetype.sensitivities.get(nuclide or "")
         return self.sensitivity * own / usual if own and usual else self.sensitivity
@@ -52,10 +62,8 @@ class Counter:
 
     def is_faithful(self, highest_rate: float) -> bool:
         """Whether losses up to this true rate can be neglected."""
-        return (
-            highest_rate * self.dead_time_s < _NEGLIGIBLE_LOSS
-            and highest_rate < self.saturation_cps
-        )
+        loss = highest_rate * self.dead_time_s
+        return loss < _NEGLIGIBLE_LOSS and highest_rate < self.saturation_cps
 
 
 def counter_of(detector: ScenarioDetector) -> Counter:
@@ -71,11 +79,13 @@ def counter_of(detector: ScenarioDetector) -> Counter:
             detector.neutron_background_rate, archetype.neutron_background_cps
         )
         or 0.0,
-        neutron_cps=archetype.neutron_cps or 0.0,
+        neutron_cps=_either(detector.neutron_sensitivity, archetype.neutron_cps) or 0.0,
         parts=detector.parts,
         dead_time_s=dead.tau_us * 1e-6 if dead else archetype.dead_time_s,
         is_paralysable=dead.paralysable if dead else archetype.is_paralysable,
         saturation_cps=math.inf if saturation is None else saturation,
+        sensitivities=detector.sensitivities,
+        detector_class=detector.detector_class or archetype.detector_class,
     )
 
 

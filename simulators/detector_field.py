@@ -1,11 +1,11 @@
 """The field at one detector, as instruments ask for it: ``simulators.api.Field``.
 
 Expected counts are integrated in closed form for straight, even movement. Only where a counter
-loses counts noticeably (1e-4 by dead time, or saturation within reach) the registered rate is
-integrated by Simpson's rule in steps of at most 5 ms: relative error below 1e-4 while the closest
-distance over the speed is 40 ms or more; what begins or ends inside a step smears by that step.
-Counts are drawn from an exact Poisson sampler; that dead time also makes them a little less
-scattered than Poisson is not modelled.
+loses counts noticeably (1e-4 by dead time, or saturation within reach) and the field changes, the
+registered rate is integrated by Simpson's rule in steps of at most 5 ms: relative error below 1e-4
+while the closest distance over the speed is 40 ms or more; what begins or ends inside a step
+smears by that step. Counts are drawn from an exact Poisson sampler; that dead time also makes
+them a little less scattered than Poisson is not modelled.
 """
 
 import math
@@ -15,17 +15,20 @@ from random import Random
 from typing import Final
 
 from config.archetypes import REFERENCE_USV_H
-from config.scenario import ScenarioDetector, Script
+from config.scenario_detectors import ScenarioDetector, Script
 from drivers.api import Position
-from simulators.background import Course, Natural
+from simulators.background import Course, Natural, Steps
 from simulators.counter import Counter, NoCounts
-from simulators.lane import Lane, Stay, Train
+from simulators.lane import Lane, Stay, Train, cargo, suppression, visible
 from simulators.motion import Track, globe
 from simulators.poisson import poisson
+from simulators.power import Power
 from simulators.sources import Emitter
 
 _STEP_S: Final = 0.005
 _MOST_STEPS: Final = 20_000
+_Exposed = tuple[float, float, Sequence[tuple[Emitter, float]]]
+_ONE: Final = Course(((0.0, 1.0),))
 
 
 @dataclass(slots=True)
@@ -40,38 +43,75 @@ class DetectorField:
     origin: tuple[float, float] | None
     standing: Position | None
     seed: int
+    power: Power = field(default_factory=Power)
+    pressure: Course = _ONE
+    neutron_zones: Steps = field(default_factory=Steps)
     lane: Lane = field(default_factory=Lane)
     _courses: dict[str, Course] = field(default_factory=dict)
-    _generators: dict[str, Random] = field(default_factory=dict)
+    _generators: dict[tuple[str, int], Random] = field(default_factory=dict)
+    _exposed: _Exposed = (math.nan, math.nan, ())
 
     def __post_init__(self) -> None:
         self.release()
+
+    def sources_changed(self) -> None:
+        """A source came or went: what was worked out holds no longer."""
+        self._exposed = (math.nan, math.nan, ())
+
+    @property
+    def noise(self) -> float:
+        """Relative standard deviation of each reading, as the script asks for it."""
+        return self.detector.script.noise if self.detector.script else 0.0
 
     def dose_rate(self, at_s: float) -> float:
         """Ambient dose equivalent rate in µSv/h, background included, free of noise."""
         if scripted := self._courses.get("dose_rate"):
             return scripted.at(at_s)
+        if (scripted := self._courses.get("gamma_rate")) and self.counter.can_be_read:
+            return self._read_off(scripted.at(at_s), self.natural.at(at_s))
         return self.natural.at(at_s) + self._source_rate(at_s)
 
+    def mean_dose_rate(self, from_s: float, to_s: float) -> float:
+        """The same as a mean over an interval."""
+        seconds = to_s - from_s
+        if scripted := self._courses.get("dose_rate"):
+            return scripted.integral(from_s, to_s) / seconds
+        natural = self.natural.integral(from_s, to_s)
+        if (scripted := self._courses.get("gamma_rate")) and self.counter.can_be_read:
+            return self._read_off(scripted.integral(from_s, to_s), natural) / seconds
+        for emitter, exposure in self._exposures(from_s, to_s):
+            natural += emitter.strength * exposure
+        return natural / seconds
+
+    def counted_dose_rate(self, from_s: float, to_s: float) -> float:
+        """What the expected registered counts of an interval stand for, in µSv/h.
+
+        The background is read as the natural dose rate; losses make it read low.
+        """
+        counts = self.expected_gamma(from_s, to_s) * self.counter.parts
+        excess = self._background_cps() / REFERENCE_USV_H - self.counter.per_usv_h(None)
+        natural = self.natural.integral(from_s, to_s)
+        dose = (counts - excess * natural) / self.counter.per_usv_h(None)
+        return max(dose, 0.0) / (to_s - from_s)
+
     def noisy_dose_rate(self, at_s: float) -> float:
-        """The same with the relative noise of the script, if there is any."""
-        noise = self.detector.script.noise if self.detector.script else 0.0
-        scatter = self._generator("dose", 0).gauss(0.0, noise) if noise else 0.0
+        """The dose rate with the relative noise of the script, if there is any."""
+        scatter = self._generator("dose", 0).gauss(0.0, self.noise) if self.noise else 0.0
         return max(self.dose_rate(at_s) * (1.0 + scatter), 0.0)
 
     def gamma_counts(self, from_s: float, to_s: float, part: int = 0) -> int:
         """Counts registered in the interval by one of the detectors inside the instrument."""
-        mean = self.expected_gamma(from_s, to_s)
-        return poisson(self._generator("gamma", part), mean)
+        return poisson(self._generator("gamma", part), self.expected_gamma(from_s, to_s))
 
     def neutron_counts(self, from_s: float, to_s: float, part: int = 0) -> int:
         """The same for neutrons."""
-        mean = self.expected_neutrons(from_s, to_s)
-        return poisson(self._generator("neutron", part), mean)
+        return poisson(self._generator("neutron", part), self.expected_neutrons(from_s, to_s))
 
     def occupied(self, at_s: float) -> bool:
         """Whether somebody is in the portal's lane; false for what is no portal."""
-        return self.lane.at(at_s) is not None or self._carrier(at_s) is not None
+        if self.lane.trains and self.lane.at(at_s) is not None:
+            return True
+        return self._carrier(at_s) is not None
 
     def speed_m_s(self, at_s: float) -> float | None:
         """Speed of what is in the lane, None if nothing is or its speed is not known."""
@@ -88,33 +128,31 @@ class DetectorField:
 
     def is_on(self, at_s: float) -> bool:
         """Whether the instrument is switched on."""
-        end = self.detector.off_s
-        return self.detector.on_s <= at_s and (end is None or at_s < end)
+        return self.power.since(at_s) is not None
+
+    def on_since(self, at_s: float) -> float | None:
+        """When it was switched on last; None while it is off."""
+        return self.power.since(at_s)
+
+    def saturates(self, from_s: float, to_s: float) -> bool:
+        """Whether counting reaches its end within an interval."""
+        if math.isinf(self.counter.saturation_cps):
+            return False
+        rate = self._highest_rate(from_s, to_s) / self.counter.parts
+        return rate >= self.counter.saturation_cps
 
     def expected_gamma(self, from_s: float, to_s: float) -> float:
         """Mean registered gamma counts of one part in an interval, while switched on."""
-        start, end = self._while_on(from_s, to_s)
-        if end <= start:
-            return 0.0
-        parts = self.counter.parts
-        if self.counter.is_faithful(self._highest_rate(start, end) / parts):
-            return self._true_counts(start, end) / parts
-        return self._registered_counts(start, end)
+        if self.power.is_always_on and from_s >= 0:
+            return self._expected_gamma(from_s, to_s) if from_s < to_s else 0.0
+        return sum(self._expected_gamma(*span) for span in self.power.spans(from_s, to_s))
 
     def expected_neutrons(self, from_s: float, to_s: float) -> float:
         """Mean neutron counts of one part in an interval, while switched on."""
-        start, end = self._while_on(from_s, to_s)
-        if end <= start:
-            return 0.0
-        if scripted := self._courses.get("neutron_rate"):
-            return scripted.integral(start, end) / self.counter.parts
-        counts = self.counter.neutron_background_cps * (end - start)
-        counts += self.lane.cargo(start, end)[1]
-        if self.track is not None and self.counter.neutron_cps:
-            for emitter in self.emitters:
-                rate = emitter.n_per_s * self.counter.neutron_cps
-                counts += rate * emitter.exposure(start, end, self.track) if rate else 0.0
-        return counts / self.counter.parts
+        if self.power.is_always_on and 0 <= from_s < to_s:
+            return self._true_neutrons(from_s, to_s) / self.counter.parts
+        spans = self.power.spans(from_s, to_s)
+        return sum(self._true_neutrons(*span) for span in spans) / self.counter.parts
 
     def hold(
         self,
@@ -142,23 +180,22 @@ class DetectorField:
             if math.isinf(train.first.to_s):
                 self.lane.trains[index] = Train(Stay(train.first.from_s, at_s))
 
-    def _while_on(self, from_s: float, to_s: float) -> tuple[float, float]:
-        end = self.detector.off_s
-        return max(from_s, self.detector.on_s), to_s if end is None else min(to_s, end)
-
     def _generator(self, kind: str, part: int) -> Random:
-        if not 0 <= part <= self.counter.parts:
-            raise ValueError(f"{self.detector.id} has {self.counter.parts} parts, no part {part}")
-        name = f"{self.seed}/{self.detector.id}/{kind}/{part}"
-        if name not in self._generators:
-            self._generators[name] = Random(name)
-        return self._generators[name]
+        found = self._generators.get((kind, part))
+        if found is None:
+            if not 0 <= part <= self.counter.parts:
+                raise ValueError(
+                    f"{self.detector.id} has {self.counter.parts} parts, no part {part}"
+                )
+            found = Random(f"{self.seed}/{self.detector.id}/{kind}/{part}")
+            self._generators[kind, part] = found
+        return found
 
     def _carrier(self, at_s: float) -> Emitter | None:
         if self.counter.archetype.name != "RPM" or self.track is None:
             return None
         for emitter in self.emitters:
-            near = emitter.is_there(at_s) and emitter.enters_lanes
+            near = emitter.enters_lanes and emitter.is_there(at_s)
             if near and emitter.distance(at_s, self.track) < self.detector.lane_m:
                 return emitter
         return None
@@ -170,40 +207,84 @@ class DetectorField:
             raise NoCounts(f"{name} has no background count rate; set it in the scenario")
         return self.counter.background_cps
 
+    def _read_off(self, counts: float, natural: float) -> float:
+        """Prescribed counts as dose: what lies above the background by the sensitivity."""
+        background = self._background_cps() / REFERENCE_USV_H * natural
+        if counts <= background:
+            return natural * counts / background if background else 0.0
+        return natural + (counts - background) / self.counter.per_usv_h(None)
+
     def _source_rate(self, at_s: float) -> float:
         track = self.track
         if track is None:
             return 0.0
         return sum(each.strength * each.proximity(at_s, track) for each in self.emitters)
 
+    def _exposures(self, from_s: float, to_s: float) -> Sequence[tuple[Emitter, float]]:
+        """What reaches the detector in an interval; asked for twice in a row, worked out once."""
+        if self.track is None or not self.emitters:
+            return ()
+        if self._exposed[:2] != (from_s, to_s):
+            found = [(each, each.exposure(from_s, to_s, self.track)) for each in self.emitters]
+            self._exposed = (from_s, to_s, [each for each in found if each[1]])
+        return self._exposed[2]
+
+    def _expected_gamma(self, from_s: float, to_s: float) -> float:
+        parts = self.counter.parts
+        if self.counter.can_lose:
+            highest = self._highest_rate(from_s, to_s) / parts
+            if not self.counter.is_faithful(highest):
+                return self._registered_counts(from_s, to_s)
+        return self._true_counts(from_s, to_s) / parts
+
+    def _true_neutrons(self, from_s: float, to_s: float) -> float:
+        if scripted := self._courses.get("neutron_rate"):
+            return scripted.integral(from_s, to_s)
+        counter = self.counter
+        counts = 0.0
+        if counter.neutron_background_cps:
+            counts = counter.neutron_background_cps * sum(
+                factor * self.pressure.integral(start, end)
+                for start, end, factor in self.neutron_zones.pieces(from_s, to_s)
+            )
+        if self.lane.trains:
+            counts += cargo(self.lane.stays(from_s, to_s), from_s, to_s)[1]
+        if counter.neutron_cps:
+            for emitter, exposure in self._exposures(from_s, to_s):
+                counts += emitter.n_per_s * counter.neutron_cps * exposure
+        return counts
+
     def _true_counts(self, from_s: float, to_s: float) -> float:
         """Mean gamma counts of the whole instrument if it lost none."""
         if scripted := self._courses.get("gamma_rate"):
             return scripted.integral(from_s, to_s)
-        per_usv_h = self._background_cps() / REFERENCE_USV_H
-        counts = self.lane.cargo(from_s, to_s)[0]
-        for start, end, seen in self.lane.visible(from_s, to_s):
-            counts += per_usv_h * seen * self.natural.integral(start, end)
+        natural = seen = self.natural.integral(from_s, to_s)
+        stays = self.lane.stays(from_s, to_s) if self.lane.trains else ()
+        if any(stay.suppression for stay in stays):
+            seen = sum(
+                share * self.natural.integral(start, end)
+                for start, end, share in visible(stays, from_s, to_s)
+            )
+        counts = self._background_cps() / REFERENCE_USV_H * seen
+        if stays:
+            counts += cargo(stays, from_s, to_s)[0]
         if scripted := self._courses.get("dose_rate"):
-            excess = scripted.integral(from_s, to_s) - self.natural.integral(from_s, to_s)
+            excess = scripted.integral(from_s, to_s) - natural
             return counts + max(excess, 0.0) * self.counter.per_usv_h(None)
-        for emitter in self.emitters if self.track else ():
-            if emitter.strength and self.track:
+        for emitter, exposure in self._exposures(from_s, to_s):
+            if emitter.strength:
                 rate = emitter.strength * self.counter.per_usv_h(emitter.nuclide)
-                counts += rate * emitter.exposure(from_s, to_s, self.track)
+                counts += rate * exposure
         return counts
 
     def _true_rate(self, at_s: float) -> float:
         """Gamma rate of the whole instrument if it lost none, in 1/s."""
         if scripted := self._courses.get("gamma_rate"):
             return scripted.at(at_s)
-        seen = 1.0 - self.lane.suppression(at_s)
+        stays = self.lane.stays(at_s, at_s)
+        seen = 1.0 - suppression(stays, at_s)
         rate = self._background_cps() / REFERENCE_USV_H * seen * self.natural.at(at_s)
-        rate += sum(
-            stay.gamma_cps
-            for stay in self.lane.stays(at_s, at_s)
-            if stay.cargo_from_s <= at_s < stay.cargo_to_s
-        )
+        rate += sum(stay.gamma_cps for stay in stays if stay.cargo_from_s <= at_s < stay.cargo_to_s)
         if scripted := self._courses.get("dose_rate"):
             excess = scripted.at(at_s) - self.natural.at(at_s)
             return rate + max(excess, 0.0) * self.counter.per_usv_h(None)
@@ -217,8 +298,6 @@ class DetectorField:
         """An upper bound of the true rate within an interval."""
         if scripted := self._courses.get("gamma_rate"):
             return scripted.peak(from_s, to_s)
-        if not self.counter.can_lose:
-            return 0.0
         rate = self._background_cps() / REFERENCE_USV_H * self.natural.peak(from_s, to_s)
         rate += sum(stay.gamma_cps for stay in self.lane.stays(from_s, to_s))
         if scripted := self._courses.get("dose_rate"):
@@ -230,16 +309,29 @@ class DetectorField:
         return rate
 
     def _registered_counts(self, from_s: float, to_s: float) -> float:
-        """Simpson's rule over the registered rate of one part."""
+        """Simpson's rule over the registered rate of one part; at once where it is steady."""
+        parts, registered = self.counter.parts, self.counter.registered
+        if self._is_steady(from_s, to_s):
+            return registered(self._true_rate((from_s + to_s) / 2) / parts) * (to_s - from_s)
         pairs = math.ceil((to_s - from_s) / _STEP_S / 2)
         steps = 2 * min(max(pairs, 1), _MOST_STEPS // 2)
         width = (to_s - from_s) / steps
         total = 0.0
         for index in range(steps + 1):
             weight = 1 if index in (0, steps) else 4 if index % 2 else 2
-            rate = self._true_rate(from_s + index * width) / self.counter.parts
-            total += weight * self.counter.registered(rate)
+            total += weight * registered(self._true_rate(from_s + index * width) / parts)
         return total * width / 3
+
+    def _is_steady(self, from_s: float, to_s: float) -> bool:
+        """Whether the true rate is the same all through an interval."""
+        if scripted := self._courses.get("gamma_rate"):
+            return scripted.is_flat(from_s, to_s)
+        if self.lane.stays(from_s, to_s) or not self.natural.is_constant:
+            return False
+        if scripted := self._courses.get("dose_rate"):
+            return scripted.is_flat(from_s, to_s)
+        track = self.track
+        return track is None or all(each.is_steady(from_s, to_s, track) for each in self.emitters)
 
 
 def _courses(script: Script | None) -> dict[str, Course]:

@@ -54,7 +54,9 @@ class VirtualSession:
     """One driver on one instrument; ``run`` may be called again with a later time.
 
     ``link_up`` says whether the link stands at a moment: while it does not, nothing arrives in
-    either direction. ``witness`` is told each emission that reached the reader.
+    either direction. Where that changes only between two calls of ``run`` the session is
+    ``steady``, and a listener's time jumps to the limit at once. ``witness`` is told each emission
+    that reached the reader.
     """
 
     def __init__(
@@ -65,9 +67,12 @@ class VirtualSession:
         field: Field,
         *,
         link_up: Callable[[float], bool] = always,
+        steady: bool = False,
         witness: Callable[[Emission], None] = unwatched,
     ) -> None:
+        self._steady = steady
         self._info = info
+        self._contract = info.contract
         self._field = field
         self._link_up = link_up
         self._witness = witness
@@ -96,6 +101,10 @@ class VirtualSession:
         while (event := next(self._script)) is not None:
             yield event
 
+    def inject(self, data: bytes) -> None:
+        """Bytes that the instrument never sent appear on the link now."""
+        self._post((Emission(self._now, data),))
+
     # Each of the three scripts runs for ever; it yields None when it has reached the limit.
 
     def _listen(self, driver: Listener) -> Iterator[Event | None]:
@@ -107,7 +116,7 @@ class VirtualSession:
             elif is_open and not is_up:
                 driver.interrupted()
             is_open = is_up
-            yield from self._step_to(self._now + LISTEN_STEP_S)
+            yield from self._step_to(self._limit if self._steady else self._now + LISTEN_STEP_S)
             while self._in_flight and self._in_flight[0].at_s <= self._now:
                 emission = self._in_flight.popleft()
                 if not self._link_up(emission.at_s):
@@ -297,12 +306,18 @@ class VirtualSession:
 
     def _move(self, to_s: float) -> None:
         self._now = max(self._now, to_s)
-        if self._info.contract != "registers":
-            self._post(self._instrument.advance(self._now, self._field))
-        self._is_up()
+        if self._contract != "registers":
+            emissions = self._instrument.advance(self._now, self._field)
+            if emissions:
+                self._post(emissions)
+        if self._contract != "listener":
+            self._is_up()
 
     def _post(self, emissions: Sequence[Emission]) -> None:
-        if emissions:
+        waiting = self._in_flight
+        if len(emissions) == 1 and not waiting:
+            waiting.append(emissions[0])
+        elif emissions:
             self._in_flight = deque(
                 sorted((*self._in_flight, *emissions), key=lambda emission: emission.at_s)
             )

@@ -9,7 +9,7 @@ import random
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -72,6 +72,10 @@ class Gmc:
         self._silent_versions = setup.silent_versions
         self._answers = 0
         self._typed = bytearray()
+
+    def set_serial(self, serial: str) -> None:
+        """Another unit answers."""
+        self._setup = replace(self._setup, serial=serial)
 
     def advance(self, to_s: float, field: Field) -> Sequence[Emission]:
         """Counts the seconds that end up to ``to_s``; with the heartbeat on it sends each."""

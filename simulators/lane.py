@@ -1,11 +1,11 @@
 """Who is in a portal's lane when, and what that hides or adds."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from config.scenario import Occupancy, Vehicle
+from config.scenario_world import Occupancy, Vehicle
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +45,17 @@ class Train:
 
     def within(self, from_s: float, to_s: float) -> Iterator[Stay]:
         """The stays that touch an interval (its beginning included, its end not)."""
+        first, every_s = self.first, self.every_s
         if self.count == 1:
-            lowest, highest = 0, 0
-        else:
-            lowest = math.floor((from_s - self.first.to_s) / self.every_s)
-            highest = math.ceil((to_s - self.first.from_s) / self.every_s)
-        for index in range(max(lowest, 0), min(highest, self.count - 1) + 1):
-            stay = self.first.shifted(index * self.every_s) if index else self.first
-            if stay.from_s <= to_s and from_s < stay.to_s:
-                yield stay
+            if first.from_s <= to_s and from_s < first.to_s:
+                yield first
+            return
+        lowest = max(math.floor((from_s - first.to_s) / every_s), 0)
+        highest = min(math.floor((to_s - first.from_s) / every_s), self.count - 1)
+        for index in range(lowest, highest + 1):
+            later_s = index * every_s
+            if first.from_s + later_s <= to_s and from_s < first.to_s + later_s:
+                yield first.shifted(later_s)
 
 
 @dataclass(slots=True)
@@ -71,26 +73,34 @@ class Lane:
         found = [stay for stay in self.stays(time_s, time_s) if stay.from_s <= time_s]
         return max(found, key=lambda stay: stay.from_s, default=None)
 
-    def suppression(self, time_s: float) -> float:
-        """Part of the background that is hidden at a time."""
-        return max((stay.suppression for stay in self.stays(time_s, time_s)), default=0.0)
 
-    def visible(self, from_s: float, to_s: float) -> Iterator[tuple[float, float, float]]:
-        """The interval in pieces: from, to, part of the background that is seen."""
-        stays = [stay for stay in self.stays(from_s, to_s) if stay.suppression]
-        edges = {edge for stay in stays for edge in (stay.from_s, stay.to_s)}
-        times = [from_s, *sorted(edge for edge in edges if from_s < edge < to_s), to_s]
-        for start, end in pairwise(times):
-            yield start, end, 1.0 - self.suppression((start + end) / 2)
+def suppression(stays: Sequence[Stay], time_s: float) -> float:
+    """Part of the background that is hidden at a time."""
+    hidden = 0.0
+    for stay in stays:
+        if stay.suppression > hidden and stay.from_s <= time_s < stay.to_s:
+            hidden = stay.suppression
+    return hidden
 
-    def cargo(self, from_s: float, to_s: float) -> tuple[float, float]:
-        """Gamma and neutron counts that cargo adds in an interval, on average."""
-        gamma = neutron = 0.0
-        for stay in self.stays(from_s, to_s):
-            seconds = min(to_s, stay.cargo_to_s) - max(from_s, stay.cargo_from_s)
-            gamma += stay.gamma_cps * max(seconds, 0.0)
-            neutron += stay.neutron_cps * max(seconds, 0.0)
-        return gamma, neutron
+
+def visible(
+    stays: Sequence[Stay], from_s: float, to_s: float
+) -> Iterator[tuple[float, float, float]]:
+    """The interval in pieces: from, to, part of the background that is seen."""
+    edges = {edge for stay in stays if stay.suppression for edge in (stay.from_s, stay.to_s)}
+    times = [from_s, *sorted(edge for edge in edges if from_s < edge < to_s), to_s]
+    for start, end in pairwise(times):
+        yield start, end, 1.0 - suppression(stays, (start + end) / 2)
+
+
+def cargo(stays: Sequence[Stay], from_s: float, to_s: float) -> tuple[float, float]:
+    """Gamma and neutron counts that cargo adds in an interval, on average."""
+    gamma = neutron = 0.0
+    for stay in stays:
+        seconds = min(to_s, stay.cargo_to_s) - max(from_s, stay.cargo_from_s)
+        gamma += stay.gamma_cps * max(seconds, 0.0)
+        neutron += stay.neutron_cps * max(seconds, 0.0)
+    return gamma, neutron
 
 
 def train_of(occupancy: Occupancy) -> Train:

@@ -13,9 +13,10 @@ from pathlib import Path
 from random import Random
 from typing import Final, cast
 
-from config.actions import Event, Garbage, LinkAction
+from config.actions import Event, Garbage, LinkAction, Power
 from config.models import Link, ModbusTcpLink, SerialLink, TcpLink
-from config.scenario import Scenario, ScenarioDetector
+from config.scenario import Scenario
+from config.scenario_detectors import ScenarioDetector
 from drivers.registry import find as find_driver
 from simulators.acting import act
 from simulators.api import Emission, Field, Instrument, RegisterInstrument
@@ -109,8 +110,13 @@ class LiveStage:
                 noise = Random(f"{self._scenario.scenario.seed} {event.at_s}")
                 data = event.text.encode() if event.text else noise.randbytes(event.bytes)
                 self.garbage(event.detector, data)
-            case _:
+            case Power() if event.detector in self._servers:
                 act(self._world, event, self.now_s())
+                self.freeze(event.detector, on=event.do == "power_off")
+            case _:
+                detector = getattr(event, "detector", None)
+                actor = self._actors.get(detector or "")
+                act(self._world, event, self.now_s(), actor.instrument if actor else None)
 
     async def unplug(self, detector: str) -> None:
         """Pulls the cable."""
@@ -154,7 +160,8 @@ class LiveStage:
     def _send_due(self, actor: _Actor, now_s: float) -> None:
         while actor.pending and actor.pending[0][0] <= now_s:
             _, _, emission = heapq.heappop(actor.pending)
-            if not actor.frozen and actor.port.send(emission.data):
+            is_silent = actor.frozen or actor.field.on_since(now_s) is None
+            if not is_silent and actor.port.send(emission.data):
                 self._witness(actor.detector, emission)
 
     def _received(self, detector: str, data: bytes) -> None:

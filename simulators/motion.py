@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from config.scenario import Pass, Point, Waypoint
+from config.scenario_world import Pass, Point, Waypoint, Zone
 from drivers.api import Position
 
 Vector = tuple[float, float, float]
@@ -22,8 +22,15 @@ class Track:
     times: tuple[float, ...]
     points: tuple[Vector, ...]
 
+    @property
+    def is_still(self) -> bool:
+        """Whether it never moves."""
+        return len(self.times) == 1
+
     def at(self, time_s: float) -> Vector:
         """Where it is."""
+        if len(self.times) == 1:
+            return self.points[0]
         index = bisect_right(self.times, time_s)
         if index == 0:
             return self.points[0]
@@ -56,17 +63,43 @@ def through(waypoints: Sequence[Waypoint]) -> Track:
     )
 
 
-def passing(past: Vector, course: Pass, span_s: float) -> Track:
-    """A straight line beside a point, for ``span_s`` before and after the closest approach."""
+def passing(past: Vector, course: Pass, span_s: float, late_s: float = 0.0) -> Track:
+    """A straight line beside a point, for ``span_s`` before and after the closest approach.
+
+    It comes ``late_s`` late. Where it stays at the closest point, it leaves that much later.
+    """
     heading = math.radians(course.heading_deg)
     east, north = math.sin(heading), math.cos(heading)
     x, y, z = past
     x, y = x - north * course.closest_m, y + east * course.closest_m
     way = course.speed * span_s
+    begin, end = (x - east * way, y - north * way, z), (x + east * way, y + north * way, z)
+    comes_s = course.at_s + late_s
+    if not course.stay_s:
+        return Track((comes_s - span_s, comes_s + span_s), (begin, end))
+    leaves_s = comes_s + course.stay_s
     return Track(
-        (course.at_s - span_s, course.at_s + span_s),
-        ((x - east * way, y - north * way, z), (x + east * way, y + north * way, z)),
+        (comes_s - span_s, comes_s, leaves_s, leaves_s + span_s),
+        (begin, (x, y, z), (x, y, z), end),
     )
+
+
+def zone_edges(track: Track, zones: Sequence[Zone]) -> tuple[float, ...]:
+    """Every time at which a track may cross a border of a zone, in order."""
+    found = set()
+    for (start, first), (end, last) in pairwise(zip(track.times, track.points, strict=True)):
+        for zone in zones:
+            for axis, borders in ((0, (zone.x_min, zone.x_max)), (1, (zone.y_min, zone.y_max))):
+                way = last[axis] - first[axis]
+                shares = [(border - first[axis]) / way for border in borders] if way else []
+                found |= {start + share * (end - start) for share in shares if 0 <= share <= 1}
+    return tuple(sorted(found))
+
+
+def is_inside(place: Vector, zone: Zone) -> bool:
+    """Whether a place lies in a zone, its lower borders included."""
+    x, y, _ = place
+    return zone.x_min <= x < zone.x_max and zone.y_min <= y < zone.y_max
 
 
 def pieces(

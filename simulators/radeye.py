@@ -7,7 +7,7 @@ a first-order filter; what a real unit uses is not documented.
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -70,6 +70,10 @@ class RadEye:
         self._said_bye = False
         self._awake_s: float | None = None
         self._typed = bytearray()
+
+    def set_serial(self, serial: str) -> None:
+        """Another unit answers."""
+        self._setup = replace(self._setup, serial=int(serial))
 
     def advance(self, to_s: float, field: Field) -> Sequence[Emission]:
         """The frames of the seconds that end up to ``to_s``."""

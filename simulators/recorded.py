@@ -5,6 +5,7 @@ from typing import Final
 
 from drivers.codec.recording import Piece
 from simulators.api import Emission, Field
+from simulators.counter import Counter, NoCounts
 
 EXCEPTION_BIT: Final = 0x80
 NO_ANSWER: Final = 4
@@ -73,8 +74,34 @@ class Recorded:
 class NoField:
     """A recording needs no field: nothing is asked of this one."""
 
+    @property
+    def counter(self) -> Counter:
+        """None."""
+        raise NoCounts("a recording counts nothing")
+
+    @property
+    def noise(self) -> float:
+        """None."""
+        return 0.0
+
     def dose_rate(self, at_s: float) -> float:
         """None."""
+        return 0.0
+
+    def mean_dose_rate(self, from_s: float, to_s: float) -> float:
+        """None."""
+        return 0.0
+
+    def counted_dose_rate(self, from_s: float, to_s: float) -> float:
+        """None."""
+        return 0.0
+
+    def saturates(self, from_s: float, to_s: float) -> bool:
+        """Never."""
+        return False
+
+    def on_since(self, at_s: float) -> float | None:
+        """Always."""
         return 0.0
 
     def gamma_counts(self, from_s: float, to_s: float, part: int = 0) -> int:

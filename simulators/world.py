@@ -3,16 +3,23 @@
 Equal seeds and equal sequences of calls give equal numbers.
 """
 
+from random import Random
 from typing import Final
 
-from config.scenario import Pass, Point, Rain, Scenario, ScenarioDetector, Source, Vehicle
+from config.scenario import Scenario
+from config.scenario_detectors import ScenarioDetector
+from config.scenario_world import Pass, Point, Rain, Source, Vehicle
 from drivers.api import Position
-from simulators.background import Natural, course_of
+from simulators.background import Course, Natural, course_of
 from simulators.counter import counter_of
+from simulators.crowd import carriers, trains_of
 from simulators.detector_field import DetectorField
 from simulators.lane import Train, stay_of, train_of
 from simulators.motion import Track, passing, still, through
-from simulators.sources import Emitter, emitter_of
+from simulators.power import power_of
+from simulators.sources import Emitter, emitter_of, machine_of
+from simulators.wander import Wander
+from simulators.zones import gamma_steps, neutron_steps
 
 _SHORTEST_SPAN_S: Final = 3600.0
 
@@ -37,6 +44,8 @@ class World:
             self.field(occupancy.portal).lane.trains.append(train_of(occupancy))
         for source in scenario.source:
             self.add_source(source)
+        self._emitters += [machine_of(each) for each in scenario.xray]
+        self._let_in_crowds()
 
     def field(self, detector_id: str) -> DetectorField:
         """What one detector is in. Raises UnknownDetector."""
@@ -51,12 +60,14 @@ class World:
         emitter = emitter_of(source, track)
         emitter.enters_lanes &= source.id not in self._cargo  # its vehicle occupies the lane
         self._emitters.append(emitter)
+        self._sources_changed()
 
     def remove_source(self, source_id: str, at_s: float) -> bool:
         """Takes a source away from ``at_s`` on; False if there is none of that name."""
         found = [each for each in self._emitters if each.name == source_id]
         for emitter in found:
             emitter.leaves_s = min(emitter.leaves_s, at_s)
+        self._sources_changed()
         return bool(found)
 
     def add_rain(self, rain: Rain) -> None:
@@ -67,6 +78,17 @@ class World:
         """The names of the sources on stage."""
         return tuple(each.name for each in self._emitters if each.is_there(at_s))
 
+    def _sources_changed(self) -> None:
+        for field in self._fields.values():
+            field.sources_changed()
+
+    def _let_in_crowds(self) -> None:
+        for number, crowd in enumerate(self._scenario.crowd):
+            for portal, train in trains_of(crowd):
+                self.field(portal).lane.trains.append(train)
+            for source in carriers(crowd, number, Random(f"{self._seed}/crowd/{number}")):
+                self.add_source(source)
+
     def _field(self, detector: ScenarioDetector) -> DetectorField:
         changes = [
             change
@@ -74,15 +96,23 @@ class World:
             if not change.detectors or detector.id in change.detectors
         ]
         level, site = self._scenario.background.dose_rate, self._scenario.site
+        track, zones = self._place(detector), self._scenario.zone
+        drift = detector.drift
+        wander = Wander(drift, Random(f"{self._seed}/{detector.id}/drift")) if drift else None
+        natural = Natural(course_of(level, changes), self._rains, gamma_steps(track, zones), wander)
+        pressure = tuple((corner.t, corner.factor) for corner in self._scenario.pressure)
         return DetectorField(
             detector=detector,
             counter=counter_of(detector),
-            track=self._place(detector),
-            natural=Natural(course_of(level, changes), self._rains),
+            track=track,
+            natural=natural,
             emitters=self._emitters,
             origin=None if site is None else (site.latitude, site.longitude),
             standing=self._standing(detector),
             seed=self._seed,
+            power=power_of(detector.on_s, detector.off_s),
+            pressure=Course(pressure or ((0.0, 1.0),)),
+            neutron_zones=neutron_steps(track, zones),
         )
 
     def _place(self, detector: ScenarioDetector) -> Track | None:
@@ -108,11 +138,12 @@ class World:
         if source.path is not None:
             return through(source.path)
         course = source.passing or self._ride(source.id)
+        late_s = Random(f"{self._seed}/{source.id}/late").uniform(0.0, course.jitter_s)
         track = self.field(course.past).track
         if track is None:
             raise ValueError(f"{course.past} has no place that one could pass")
         span = max(self._scenario.scenario.duration_s, _SHORTEST_SPAN_S)
-        return passing(track.at(course.at_s), course, span)
+        return passing(track.at(course.at_s), course, span, late_s)
 
     def _ride(self, source_id: str) -> Pass:
         for vehicle in self._scenario.vehicle:
@@ -128,4 +159,6 @@ def _course(vehicle: Vehicle) -> Pass:
         speed=vehicle.speed,
         at_s=vehicle.at_s,
         heading_deg=90.0,
+        stay_s=0.0,
+        jitter_s=0.0,
     )

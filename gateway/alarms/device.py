@@ -30,7 +30,9 @@ _PORTAL: Final = {"gamma": "portal_gamma", "neutron": "portal_neutron"}
 _SWITCHED_OFF: Final = "switched_off"
 _FLAG_PART: Final = "flag"
 _START_TOLERANCE_S: Final = 2.0
-_RULE: Final = Rule("device_declared", 1)
+DECLARED: Final = "device_declared"
+"""The rule of what instruments declare themselves."""
+_RULE: Final = Rule(DECLARED, 1)
 _FLAGS: Final = {
     Flag.INSTRUMENT_FAULT: "instrument_fault",
     Flag.IDENTITY_MISMATCH: "identity",
@@ -66,6 +68,12 @@ class DeviceAlarms:
         self._parts[alarm] = set(parts)
         self._set_at[alarm] = at
         self._since_passage.add(alarm)
+
+    def abandon(self, alarm: str) -> None:
+        """That alarm was closed under supervision; the next sample that sets it raises it anew."""
+        self._conditions.pop(alarm, None)
+        self._parts.pop(alarm, None)
+        self._since_passage.discard(alarm)
 
     def measured(self, measured: Measured) -> list[Change]:
         """What a sample declares."""
@@ -196,6 +204,9 @@ class DeviceAlarms:
         if alarm in _PORTAL.values():
             self._since_passage.add(alarm)
         if not before.on:
+            if self._book.is_active(alarm):  # a rule of ours has said so already
+                del self._conditions[alarm]
+                return []
             return self._book.open_discrete(alarm, evidence)
         changes = [] if self.is_faulty else self._book.freshen(alarm, arrived)
         if alarm in _PORTAL.values() and before.clear_since is not None:
@@ -263,7 +274,7 @@ def _of_passage(
     number = passage.passage.number
     return Evidence(
         passage.start or passage.end or passage.arrived,
-        Rule("device_declared", 1, () if number is None else (("passage", number),)),
+        Rule(DECLARED, 1, () if number is None else (("passage", number),)),
         largest,
         f"count/{basis}" if basis else "count",
         device_alarms=(part,),

@@ -13,9 +13,10 @@ from gateway.alarms.levels import Hold, Holds, Timing, Verdict, Verdicts
 from gateway.alarms.lifecycle import Severity
 from gateway.alarms.profiles import OVER_RANGE, DetectorProfile
 from gateway.alarms.record import Change, Evidence
-from gateway.alarms.usability import Seen, dose_rates
+from gateway.alarms.usability import Seen
+from gateway.alarms.watcher import Sampled
 from gateway.alarms.windows import CountWindows
-from gateway.values import Measured
+from gateway.values import Instant, Measured
 
 ALARM: Final = "dose_rate"
 STEADY_S: Final = 3.0
@@ -40,18 +41,20 @@ class DoseRateAlarm:
         self._windows = CountWindows(self._gap_s)
         self._fold_limits = _fold_limits(profile)
         self._unusable_at: float | None = None
+        self._delayed = {
+            level.id: level.on_delay_s for level in profile.enabled_levels if level.on_delay_s
+        }
+        self._first: dict[str, Instant] = {}
         self.holds: Holds = {}
         self.fold = FoldOver()
 
-    def measured(
-        self, measured: Measured, *, blind: bool, alive: bool, background: float | None
-    ) -> list[Change]:
+    def measured(self, sampled: Sampled, *, alive: bool, background: float | None) -> list[Change]:
         """What a sample's dose rate does to the alarm.
 
-        ``blind``: the instrument declares a fault or has lost its counts; nothing is cleared.
         ``alive``: the sample does not continue a run of zero counts.
         """
-        true, estimate = dose_rates(measured)
+        measured, true, estimate = sampled.measured, sampled.true, sampled.estimate
+        blind = sampled.blind
         seen = true if true is not None else estimate
         if seen is None:
             return []
@@ -63,6 +66,8 @@ class DoseRateAlarm:
         if judgement is None:
             return []
         verdicts = self._guarded(judgement.verdicts, measured, blind)
+        if self._delayed:
+            verdicts, judgement = self._after_delay(verdicts, judgement)
         if not self.holds and Verdict.REACHED not in verdicts.values():
             return []
         told = any(part is not None and _tells(part) for part in (true, estimate))
@@ -74,6 +79,11 @@ class DoseRateAlarm:
         was = self.fold.suspect
         self.fold = foldover.confirmed(self.fold)
         return was
+
+    def abandon(self) -> None:
+        """It was closed under supervision; the next sample that reaches a level raises it anew."""
+        self.holds = {}
+        self.fold = FoldOver()
 
     def restore(self, holding: Sequence[tuple[str, bool]], suspect: bool) -> None:
         """These levels held before the restart; where none is judged any more, the lowest does."""
@@ -114,6 +124,21 @@ class DoseRateAlarm:
             guarded[OVER_RANGE] = Verdict.REACHED
         return guarded
 
+    def _after_delay(self, verdicts: Verdicts, judgement: Judgement) -> tuple[Verdicts, Judgement]:
+        """Levels with an on-delay are reached when they have been for so long without a break."""
+        at = judgement.evidence.at
+        waiting = dict(verdicts)
+        for name, delay_s in self._delayed.items():
+            if verdicts[name] is not Verdict.REACHED or name in self.holds:
+                self._first.pop(name, None)
+                continue
+            first = self._first.setdefault(name, at)
+            if at.mono - first.mono < delay_s:
+                waiting[name] = Verdict.NOT_BELOW
+            else:
+                judgement = replace(judgement, evidence=replace(judgement.evidence, at=first))
+        return waiting, judgement
+
     def _take(
         self, verdicts: Verdicts, judgement: Judgement, measured: Measured, alive: bool
     ) -> list[Change]:
@@ -131,6 +156,8 @@ class DoseRateAlarm:
             return self._book.end(ALARM, at, evidence.value)
         if left:
             record = lifecycle.parted(record, left, at)
+        if Verdict.REACHED in verdicts.values():
+            record = lifecycle.sustained(record, at)
         if _is_worse(reached, tuple(before)):
             worst = self._severity((*(entry.level for entry in record.levels), *reached))
             step = lifecycle.escalated(record, evidence, reached, worst)

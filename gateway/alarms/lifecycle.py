@@ -78,6 +78,11 @@ def parted(record: AlarmRecord, left: Sequence[str], at: Instant) -> AlarmRecord
     return replace(record, levels=levels, held=held)
 
 
+def sustained(record: AlarmRecord, at: Instant) -> AlarmRecord:
+    """One more sample that satisfies the condition; no event of its own."""
+    return replace(record, lasted_s=max(record.lasted_s, at.mono - record.raised_at.mono))
+
+
 def grown(record: AlarmRecord, evidence: Evidence) -> Step:
     """The peak follows the value; an event when it has doubled since the last one told."""
     value = evidence.value
@@ -189,7 +194,7 @@ def annunciated_again(record: AlarmRecord, evidence: Evidence) -> Step:
 
 def re_alarm_due(record: AlarmRecord, now: Instant) -> bool:
     """Whether it has stood unacknowledged for its time (priority 1: 60 s, R4: 5 min)."""
-    if record.acknowledged:
+    if record.acknowledged or record.is_hidden:
         return False
     if record.priority == 1:
         after_s = RE_ALARM_PRIORITY_1_S
@@ -201,7 +206,9 @@ def re_alarm_due(record: AlarmRecord, now: Instant) -> bool:
 
 
 def _closed_if_done(record: AlarmRecord, at: Instant, events: Events) -> Step:
-    if record.active or record.latched or not record.acknowledged:
+    if record.active or record.latched:
+        return record, events
+    if not record.acknowledged and not record.suppressed_by:
         return record, events
     after = replace(record, closed_at=at, revision=record.revision + 1)
     return after, (*events, (AlarmEvent.CLOSED, after))
@@ -219,6 +226,8 @@ def _measured(record: AlarmRecord, evidence: Evidence) -> AlarmRecord:
         position=evidence.position or record.position,
         flags=evidence.flags,
         device_alarms=evidence.device_alarms or record.device_alarms,
+        background=evidence.background or record.background,
+        members=evidence.members or record.members,
     )
 
 

@@ -5,10 +5,27 @@ Level values and authorities are the shippable defaults; every site must review 
 
 import math
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Final
 
-from config.models import CLEAR_FACTOR, DEFAULT_LEVELS, Alarms, Detector, Level, Levels
-from drivers.api import DriverInfo
+from config.classes import PORTALS, SURVEYING
+from config.models import (
+    CLEAR_FACTOR,
+    DEFAULT_DOSES,
+    DEFAULT_LEVELS,
+    Alarms,
+    Configuration,
+    Detector,
+    DetectorSettings,
+    DoseLevel,
+    Level,
+    Levels,
+    Post,
+    Profile,
+)
+from drivers.api import DriverInfo, Verified
+from gateway.alarms.budget import DEFAULT_BUDGET, Budget
+from gateway.alarms.classes import STATIC, ClassDefaults, defaults
 
 OVER_RANGE: Final = "R8"
 MIN_SILENCE_S: Final = 3.0
@@ -25,6 +42,28 @@ class LevelSetting:
     priority: int
     authority: str
     enabled: bool = True
+    on_delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DoseSetting:
+    """One level of accumulated dose in µSv; all are latched, as dose does not go away."""
+
+    id: str
+    raise_at: float
+    priority: int
+    authority: str
+    enabled: bool = True
+
+
+SHIPPED_DOSES: Final = (
+    DoseSetting("D1", DEFAULT_DOSES["D1"], 2, "annual public limit, ICRP"),
+    DoseSetting("D2", DEFAULT_DOSES["D2"], 2, "annual average occupational limit, ICRP"),
+    DoseSetting("D3", DEFAULT_DOSES["D3"], 1, "IAEA 2006 turn-back, large collective dose"),
+    DoseSetting("D4", DEFAULT_DOSES["D4"], 1, "IAEA 2006; NCRP decision dose 0.5 Gy"),
+    DoseSetting("D5", DEFAULT_DOSES["D5"], 1, "IAEA 2006 life-saving ceiling", enabled=False),
+)
+"""D5 is off: the General Safety Requirements Part 7 of 2015 are stricter, D4 is the ceiling."""
 
 
 def _shipped(name: str, latched: bool, priority: int, authority: str) -> LevelSetting:
@@ -42,19 +81,6 @@ SHIPPED_LEVELS: Final = (
 )
 """R8 has no number: over-range raises it, any valid reading is below it."""
 
-R6_CLASSES: Final = frozenset(
-    {
-        "Network Area Monitor",
-        "Gamma Handheld",
-        "Radionuclide Identifier",
-        "Transportable System",
-        "Other",
-    }
-)
-"""Area monitors and survey instruments; unknown instruments count as survey instruments."""
-
-PORTAL_CLASSES: Final = frozenset({"Portal Monitor", "Spectroscopic Portal Monitor"})
-
 
 @dataclass(frozen=True, slots=True)
 class Discrete:
@@ -66,6 +92,12 @@ class Discrete:
 
 
 DISCRETE: Final = {
+    "sampling_insufficient": Discrete("H2", 4),
+    "calibration_overdue": Discrete("H2", 4),
+    "clock_offset": Discrete("H2", 4),
+    "position_lost": Discrete("H2", 4),
+    "background_frozen": Discrete("H1", 3),
+    "background_implausible": Discrete("H1", 3),
     "portal_gamma": Discrete("device", 3),
     "portal_neutron": Discrete("device", 1, latched=True),
     "device_neutron": Discrete("device", 2),
@@ -95,10 +127,11 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AlarmSettings:
-    """What holds for the whole gateway."""
+    """What holds for the whole gateway; ``configuration`` is the revision in force."""
 
-    false_alarms_per_hour: float = 0.6
+    budget: Budget = DEFAULT_BUDGET
     off_delay_s: float = 10.0
+    configuration: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +139,9 @@ class DetectorProfile:
     """What the engine knows about one detector.
 
     ``silence_s`` is the longest time between outputs of a healthy instrument. A declared top of
-    the range or greatest count rate switches the fold-over rule on.
+    the range or greatest count rate switches the fold-over rule on. ``link`` names what it shares
+    with others that are lost together with it. ``x_m`` and ``y_m`` are where its post stands.
+    ``doubt`` says why it is not commissioned, if it is not.
     """
 
     detector: str
@@ -118,11 +153,21 @@ class DetectorProfile:
     range_top_usv_h: float | None = None
     max_count_rate: float | None = None
     exercise: bool = False
+    ways: ClassDefaults = STATIC
+    dose_levels: tuple[DoseSetting, ...] = SHIPPED_DOSES
+    link: str = ""
+    zone: str | None = None
+    x_m: float | None = None
+    y_m: float | None = None
+    calibration_due: date | None = None
+    doubt: str = ""
+    sampling_s: float | None = None
+    configuration: str = ""
 
     @property
     def is_portal(self) -> bool:
         """Whether its gamma and neutron alarms belong to occupancies."""
-        return self.detector_class in PORTAL_CLASSES
+        return self.detector_class in PORTALS
 
     @property
     def silence_limit_s(self) -> float:
@@ -135,26 +180,136 @@ class DetectorProfile:
         return tuple(level for level in self.levels if level.enabled)
 
 
-def resolve_settings(alarms: Alarms) -> AlarmSettings:
+def resolve_settings(alarms: Alarms, configuration: str = "") -> AlarmSettings:
     """The gateway-wide settings of a configuration."""
-    return AlarmSettings(alarms.false_alarms_per_hour, alarms.off_delay_s)
+    given = alarms.budget
+    budget = Budget(
+        given.rises_per_hour,
+        given.neutrons_per_event,
+        given.event_h,
+        given.share,
+        given.operators,
+    )
+    return AlarmSettings(budget, alarms.off_delay_s, configuration)
 
 
-def resolve_profile(detector: Detector, alarms: Alarms, info: DriverInfo) -> DetectorProfile:
-    """One detector's profile: shipped defaults, then the gateway's levels, then its own."""
-    detector_class = detector.detector_class or (info.classes[0] if info.classes else "Other")
+def class_of(detector: DetectorSettings, info: DriverInfo) -> str:
+    """Its class: as configured, or the first that its driver names."""
+    return detector.detector_class or (info.classes[0] if info.classes else "Other")
+
+
+def resolve_profile(
+    detector: Detector, configuration: Configuration, info: DriverInfo
+) -> DetectorProfile:
+    """One detector's profile: shipped defaults, then those of its class, then its own."""
+    detector_class = class_of(detector, info)
+    alarms = configuration.alarms
+    own = [each for each in configuration.profile if each.detector_class == detector_class]
+    ways = defaults(detector_class)
+    for given in (*own, detector.profile):
+        ways = _overridden(ways, given)
+    named = [each.sampling_s for each in (*own, detector.profile) if each.sampling_s is not None]
+    sampling_s = named[-1] if named else None
+    post = next((post for post in configuration.post if post.id == detector.post), None)
     profile = DetectorProfile(
         detector=detector.id,
         detector_class=detector_class,
-        silence_s=info.silence_s,
+        silence_s=sampling_s or info.silence_s,
         levels=_resolve_levels(detector, alarms, detector_class),
         post=detector.post,
         serial=detector.serial_number,
         range_top_usv_h=detector.range_top,
+        max_count_rate=detector.max_count_rate,
         exercise=detector.simulated,
+        ways=ways,
+        dose_levels=_resolve_doses(detector, alarms),
+        link=_link_key(detector),
+        zone=None if post is None else post.zone,
+        x_m=_place(post)[0],
+        y_m=_place(post)[1],
+        calibration_due=detector.calibration_due,
+        doubt="" if detector.commissioned or detector.simulated else doubt(detector, info),
+        sampling_s=sampling_s or info.poll_s or None,
     )
     _check_order(profile)
     return profile
+
+
+def doubt(detector: DetectorSettings, info: DriverInfo) -> str:
+    """Why readings of this family need a source check at the site before they are trusted."""
+    if info.verified is not Verified.CAPTURED:
+        return f"not commissioned: the bytes of {info.name} are {info.verified}, not captured"
+    if any(option.name == "unit" for option in info.options) and detector.unit is None:
+        return f"not commissioned: {info.name} does not always say its unit, and none is configured"
+    return ""
+
+
+_OVERRIDES: Final = (
+    "platform",
+    "moving_subject",
+    "worn",
+    "background_s",
+    "background_rate",
+    "smoothing_s",
+    "freeze_limit_s",
+    "frozen_value_s",
+    "ratio",
+    "ratio_clear",
+    "moving_sigma",
+    "neutron_gamma_limit",
+)
+
+
+def _overridden(ways: ClassDefaults, given: Profile) -> ClassDefaults:
+    changes = {
+        name: value for name in _OVERRIDES if (value := getattr(given, name, None)) is not None
+    }
+    return replace(ways, **changes) if changes else ways
+
+
+def _link_key(detector: Detector) -> str:
+    """What detectors that are lost together share: a bus, or a device server."""
+    link = detector.link
+    host = getattr(link, "host", None)
+    return str(host or getattr(link, "port", "") or "")
+
+
+_METRES_PER_DEGREE: Final = 111_320.0
+"""Along a meridian; good enough to say what is near."""
+
+
+def _place(post: Post | None) -> tuple[float | None, float | None]:
+    """Metres east and north of some origin that all posts share."""
+    if post is None:
+        return None, None
+    if post.plan_x_m is not None:
+        return post.plan_x_m, post.plan_y_m
+    if post.latitude is None or post.longitude is None:
+        return None, None
+    return metres(post.latitude, post.longitude)
+
+
+def metres(latitude: float, longitude: float) -> tuple[float, float]:
+    """Degrees as metres east and north of 0° 0°, for distances of some kilometres."""
+    east = longitude * _METRES_PER_DEGREE * math.cos(math.radians(latitude))
+    return east, latitude * _METRES_PER_DEGREE
+
+
+def _resolve_doses(detector: Detector, alarms: Alarms) -> tuple[DoseSetting, ...]:
+    def resolve(shipped: DoseSetting) -> DoseSetting:
+        level = shipped
+        for given in (alarms.dose_levels, detector.dose_levels):
+            own: DoseLevel | None = getattr(given, level.id)
+            if own is not None:
+                level = replace(
+                    level,
+                    raise_at=own.raise_at,
+                    enabled=own.enabled,
+                    authority="configuration",
+                )
+        return level
+
+    return tuple(resolve(shipped) for shipped in SHIPPED_DOSES)
 
 
 def _resolve_levels(
@@ -163,7 +318,7 @@ def _resolve_levels(
     def resolve(shipped: LevelSetting) -> LevelSetting:
         level = shipped
         if level.id == "R6":
-            level = replace(level, enabled=detector_class in R6_CLASSES)
+            level = replace(level, enabled=detector_class in SURVEYING)
         level = _override(level, _named(alarms.levels, level.id), explicit=False)
         return _override(level, _named(detector.levels, level.id), explicit=True)
 
@@ -187,6 +342,7 @@ def _override(level: LevelSetting, given: Level | None, *, explicit: bool) -> Le
         clear_below=clear,
         enabled=given.enabled if decides else level.enabled,
         authority="configuration",
+        on_delay_s=given.on_delay_s,
     )
 
 

@@ -19,6 +19,8 @@ LOSS_EXPECTED_COUNTS: Final = -math.log(LOSS_PROBABILITY)
 LOSS_POLLS: Final = 3
 LEARN_AT_LEAST_S: Final = 60.0
 _FORGET_AFTER_S: Final = 1200.0
+RELEARN_WITHIN_S: Final = 1800.0
+"""An older background is learned anew: own choice, natural changes take tens of minutes."""
 
 
 class Silence:
@@ -31,12 +33,21 @@ class Silence:
         self._since: float | None = None
         self._heard = False
         self.switched_off = False
+        self.off_duty = False
         self.link_problem = ""
 
     def begin(self, at: float) -> None:
         """From here on something is expected."""
         if self._since is None:
             self._since = at
+
+    def expect_from(self, now: Instant) -> None:
+        """It is on duty again: something is expected from here on."""
+        self._since = now.mono
+
+    def is_heard(self, at: float) -> bool:
+        """Whether it speaks at present."""
+        return self._heard and self._since is not None and at - self._since < self._limit_s
 
     def heard(self, at: float) -> None:
         """A valid frame came."""
@@ -47,8 +58,10 @@ class Silence:
         self.begin(now.mono)
         silent = self._since is not None and now.mono - self._since >= self._limit_s
         if self._book.is_active("silence"):
+            if self.off_duty:  # nobody expects anything of it any more
+                return self._book.end("silence", now)
             return self._book.end("silence", now) if self._heard and not silent else []
-        if not silent or self.switched_off:
+        if not silent or self.switched_off or self.off_duty:
             return []
         why = self.link_problem or "no valid frame"
         changes = self._book.open_discrete("silence", Evidence(now, self._rule, note=why))
@@ -114,6 +127,11 @@ class LossOfCounts:
         self.watch = CountWatch()
         self.is_lost = False
 
+    def relearn(self, counts: float, live_s: float, age_s: float) -> None:
+        """The background of before a restart; it only says how likely zeros are, so it keeps."""
+        if live_s > 0 and age_s <= RELEARN_WITHIN_S:
+            self.watch = CountWatch(counts=counts, live_s=live_s)
+
     def is_running_out(self, at: float) -> bool:
         """Whether a run of zero counts is under way: a low field or a dead tube, who knows."""
         last = self.watch.last_at
@@ -131,7 +149,7 @@ class LossOfCounts:
         learns = (
             use is Usability.FULL
             and Flag.HIGH_RANGE_DETECTOR not in flags
-            and not self._book.is_alarming
+            and self._book.is_teaching
             and not self.is_lost
         )
         self.watch = watch(self.watch, counts, live_s, measured.arrived.mono, self._gap_s, learns)

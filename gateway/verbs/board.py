@@ -1,73 +1,54 @@
-"""``board``, ``ack`` and ``reset``: the laptop's own view and hand, by the control socket."""
+"""``board``: detectors and alarms of this laptop, by the control socket."""
 
 import argparse
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from gateway.board import render
+from config.models import Configuration
+from config.problem import ConfigErrors, did_you_mean, format_problem
+from gateway import board
 from gateway.control import ControlClient, ControlUnavailable
+from gateway.guidance.catalogue import Catalogue, load, reader_language
 from gateway.verbs.terminal import Exit, complain, load_or_complain, say
 from gateway.wire_table import dump
 
 CLEAR: Final = "\033[H\033[J"
 BELL: Final = "\a"
 REFRESH_S: Final = 1.0
-_DONE: Final = {"acknowledge": "acknowledged", "reset": "reset"}
+SOCKET: Final = Path("/run/dosegate/control.sock")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_socket_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the gateway's socket is."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument("-c", "--config", type=Path, help="configuration file of the gateway")
     where.add_argument("--socket", type=Path, help="its control socket")
 
 
-def add_board_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``board``."""
-    add_arguments(parser)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's own arguments."""
+    add_socket_arguments(parser)
     parser.add_argument("--once", action="store_true", help="print it once")
     parser.add_argument("--json", action="store_true", help="print it once, as JSON")
+    parser.add_argument("--language", metavar="LANG", help="of the advice; yours by default")
 
 
-def add_ack_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``ack``."""
-    add_arguments(parser)
-    parser.add_argument("occurrence", nargs="?", help="occurrence id; without it, all that wait")
-    parser.add_argument("--revision", type=int, help="the revision that was seen")
-
-
-def add_reset_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``reset``."""
-    add_arguments(parser)
-    parser.add_argument("occurrence", help="occurrence id of a latched alarm")
-
-
-def run_board(arguments: argparse.Namespace) -> Exit:
+def run(arguments: argparse.Namespace) -> Exit:
     """Shows detectors and alarms until interrupted, or once."""
-    client = _client(arguments)
-    if client is None:
+    configuration = None if arguments.config is None else load_or_complain(arguments.config)
+    if configuration is None and arguments.config is not None:
         return Exit.USAGE
-    live = sys.stdout.isatty() and not (arguments.once or arguments.json)
-    sounded: set[str] = set()
+    texts = _texts(configuration)
+    language = _language(arguments.language, texts, configuration)
+    if not texts.knows(language):
+        complain(f"no texts in {language!r}: {did_you_mean(language, texts.languages())}")
+        return Exit.USAGE
     try:
-        while True:
-            answer = client.ask({"ask": "board"})
-            shown = answer.get("board")
-            if not isinstance(shown, dict):
-                complain(str(answer.get("reason", "no board")))
-                return Exit.FAULT
-            if arguments.json:
-                say(dump(shown).decode())
-            else:
-                colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-                bell = BELL if live and _is_new(shown, sounded) else ""
-                say((CLEAR if live else "") + bell + render(shown, colour=colour))
-            if not live:
-                return Exit.WELL
-            time.sleep(REFRESH_S)
+        return _show(_client(arguments.socket, configuration), arguments, (texts, language))
     except ControlUnavailable as error:
         complain(str(error))
         return Exit.FAULT
@@ -75,79 +56,94 @@ def run_board(arguments: argparse.Namespace) -> Exit:
         return Exit.WELL
 
 
-def run_ack(arguments: argparse.Namespace) -> Exit:
-    """Acknowledges one occurrence, or every unacknowledged one."""
-    client = _client(arguments)
-    if client is None:
-        return Exit.USAGE
-    try:
-        wanted = [_named(arguments)] if arguments.occurrence else _waiting(client)
-        results = [_do(client, "acknowledge", one) for one in wanted]
-    except ControlUnavailable as error:
-        complain(str(error))
-        return Exit.FAULT
-    if not wanted:
-        say("nothing to acknowledge")
-    return Exit.WELL if all(results) else Exit.FAULT
+def client_of(arguments: argparse.Namespace) -> ControlClient | None:
+    """The gateway that the arguments name; None after it was said why there is none."""
+    if arguments.config is None:
+        return _client(arguments.socket, None)
+    configuration = load_or_complain(arguments.config)
+    return None if configuration is None else _client(None, configuration)
 
 
-def run_reset(arguments: argparse.Namespace) -> Exit:
-    """Takes the latch off one alarm whose condition is gone."""
-    client = _client(arguments)
-    if client is None:
-        return Exit.USAGE
-    try:
-        done = _do(client, "reset", {"occurrence": arguments.occurrence})
-    except ControlUnavailable as error:
-        complain(str(error))
-        return Exit.FAULT
-    return Exit.WELL if done else Exit.FAULT
-
-
-def _named(arguments: argparse.Namespace) -> dict[str, object]:
-    wanted: dict[str, object] = {"occurrence": arguments.occurrence}
-    if arguments.revision is not None:
-        wanted["revision"] = arguments.revision
-    return wanted
-
-
-def _waiting(client: ControlClient) -> list[dict[str, object]]:
+def waiting(client: ControlClient) -> list[dict[str, object]]:
+    """The alarms on the list that nobody has acknowledged. Raises ControlUnavailable."""
     shown = client.ask({"ask": "board"}).get("board")
-    alarms = shown.get("alarms", []) if isinstance(shown, dict) else []
     return [
         {"occurrence": alarm["occurrence"], "revision": alarm["revision"]}
-        for alarm in alarms
-        if not alarm["acknowledged"]
+        for alarm in (board.waiting(shown) if isinstance(shown, dict) else ())
     ]
 
 
-def _do(client: ControlClient, name: str, wanted: dict[str, object]) -> bool:
-    answer = client.ask({"ask": "command", "name": name, "arguments": wanted})
-    if answer.get("ok"):
-        say(f"{wanted['occurrence']}: {_DONE[name]}")
-        return True
-    complain(f"{wanted['occurrence']}: refused: {answer.get('reason')}")
-    return False
+def _client(socket: Path | None, configuration: Configuration | None) -> ControlClient:
+    if configuration is None:
+        return ControlClient(socket or SOCKET)
+    return ControlClient(Path(configuration.gateway.control_socket))
 
 
-def _is_new(shown: dict[str, object], sounded: set[str]) -> bool:
-    """Whether an unacknowledged alarm has come, or come again, since the last look."""
-    alarms = shown["alarms"]
-    waiting = {
-        f"{alarm['occurrence']} {alarm['level']}"
-        for alarm in (alarms if isinstance(alarms, list) else [])
-        if not alarm["acknowledged"]
+def _show(
+    client: ControlClient, arguments: argparse.Namespace, reader: tuple[Catalogue, str]
+) -> Exit:
+    live = sys.stdout.isatty() and not (arguments.once or arguments.json)
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    sounded: set[str] = set()
+    while True:
+        answer = client.ask({"ask": "board"})
+        shown = answer.get("board")
+        if not isinstance(shown, dict):
+            complain(str(answer.get("reason", "no board")))
+            return Exit.FAULT
+        if arguments.json:
+            say(dump(shown).decode())
+        else:
+            bell = BELL if live and is_new(shown, sounded) else ""
+            text = board.render(shown, colour=colour, advice=advice_lines(shown, *reader))
+            say((CLEAR if live else "") + bell + text)
+        if not live:
+            return Exit.WELL
+        time.sleep(REFRESH_S)
+
+
+def is_new(shown: Mapping[str, object], sounded: set[str]) -> bool:
+    """Whether an alarm that waits has come, was announced again or is heard again.
+
+    ``sounded`` is what has sounded already. What is hidden or silenced does not sound.
+    """
+    sounding = {
+        f"{alarm['occurrence']} {alarm['level']} {alarm.get('announced')}"
+        for alarm in board.waiting(shown)
+        if not alarm.get("silenced")
     }
-    is_new = not waiting <= sounded
-    sounded.intersection_update(waiting)
-    sounded.update(waiting)
-    return is_new
+    new = not sounding <= sounded
+    sounded.intersection_update(sounding)
+    sounded.update(sounding)
+    return new
 
 
-def _client(arguments: argparse.Namespace) -> ControlClient | None:
-    if arguments.config is None:
-        return ControlClient(arguments.socket or Path("/run/dosegate/control.sock"))
-    configuration = load_or_complain(arguments.config)
-    return (
-        None if configuration is None else ControlClient(Path(configuration.gateway.control_socket))
-    )
+def advice_lines(shown: Mapping[str, object], texts: Catalogue, language: str) -> list[str]:
+    """What to do about the worst alarm that waits; nothing where none does."""
+    worst = next(iter(board.waiting(shown)), None)
+    if worst is None:
+        return []
+    code = str(worst["guidance"])
+    text = texts.text(code, str(worst["class"]) or None, language)
+    if not text.advice:
+        return []
+    return [board.harmless(f"{code}  {text.title}"), board.harmless(f"    {text.advice}")]
+
+
+def _texts(configuration: Configuration | None) -> Catalogue:
+    """The site's texts over the shipped ones, or these alone where the site's cannot be read."""
+    directory = None if configuration is None else configuration.guidance.directory
+    try:
+        return load(None if directory is None else Path(directory))
+    except ConfigErrors as errors:
+        for problem in errors.problems:
+            complain(format_problem(problem))
+        return load()
+
+
+def _language(asked: str | None, texts: Catalogue, configuration: Configuration | None) -> str:
+    """As asked for, else the reader's own, else the site's where there are no texts in that."""
+    language = asked or reader_language(os.environ)
+    if asked is None and configuration is not None and not texts.knows(language):
+        return configuration.guidance.language
+    return language

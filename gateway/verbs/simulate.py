@@ -2,23 +2,38 @@
 
 import argparse
 import json
+import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from config.problem import ConfigErrors, format_problem
-from config.scenario import examine_scenario
+from config.scenario import Scenario, examine_scenario
+from gateway.alarms.record import AlarmEvent
 from gateway.values import Outputs
+from gateway.verbs.heard import unanswered, unmet
 from gateway.verbs.live import play_live
 from gateway.verbs.terminal import Exit, complain, say
 from gateway.verbs.virtual import VirtualPlay
+from simulators.counter import NoCounts
+from simulators.registry import NoSimulator
 
-KINDS = ("sample", "passage", "alarm_event", "state")
+_KIND_OF: Final = {
+    name: name for name in ("sample", "passage", "watch", "assessment", "answer", "state", "dose")
+} | {"event": "alarm_event"}
+"""Kind of a message by the last part of its topic."""
+KINDS = tuple(sorted(_KIND_OF.values()))
+_RETAINED: Final = ("state", "dose")
+_KIND: Final = re.compile(rb'"kind": ?"([a-z_]+)"')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own arguments."""
     parser.add_argument("scenario", type=Path, help="scenario file")
     parser.add_argument("--seed", type=int, help="another seed than the file's")
+    parser.add_argument("--seeds", type=int, metavar="N", help="play N seeds, a line for each")
+    parser.add_argument("--summary", action="store_true", help="print only what was raised")
     parser.add_argument("--only", action="append", choices=KINDS, help="print only this kind")
     parser.add_argument("--live", action="store_true", help="open ports and play in real time")
     parser.add_argument("--directory", type=Path, help="with --live: where ports and files go")
@@ -30,35 +45,129 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Exit:
     """Plays the scenario and prints what the gateway stores."""
-    try:
-        examination = examine_scenario(arguments.scenario)
-    except ConfigErrors as errors:
-        complain(str(errors))
-        return Exit.USAGE
-    for problem in examination.problems:
-        complain(format_problem(problem))
-    if examination.scenario is None:
+    scenario = _load(arguments.scenario)
+    if scenario is None:
         return Exit.USAGE
     if arguments.live:
         brokers = tuple(arguments.broker)
-        return play_live(examination.scenario, arguments.directory, arguments.seconds, brokers)
-    play = VirtualPlay(examination.scenario, arguments.seed)
+        return play_live(scenario, arguments.directory, arguments.seconds, brokers)
+    try:
+        if arguments.seeds is not None:
+            return _play_seeds(scenario, arguments)
+        return _play_once(scenario, arguments)
+    except (NoCounts, NoSimulator, BadSettings) as error:
+        complain(f"{arguments.scenario}: {error}")
+        return Exit.USAGE
+
+
+class BadSettings(ValueError):
+    """Settings that an instrument's simulator does not know."""
+
+
+def _load(path: Path) -> Scenario | None:
+    try:
+        examination = examine_scenario(path)
+    except ConfigErrors as errors:
+        complain(str(errors))
+        return None
+    for problem in examination.problems:
+        complain(format_problem(problem))
+    scenario = examination.scenario
+    expected = scenario.expect if scenario else ()
+    unknown = {each.event for each in expected} - set(AlarmEvent)
+    for name in sorted(unknown):
+        complain(f"{path}: no alarm event is called {name!r}; known: {', '.join(AlarmEvent)}")
+    return None if unknown else scenario
+
+
+def _play_once(scenario: Scenario, arguments: argparse.Namespace) -> Exit:
+    play = _new_play(scenario, arguments.seed)
+    wanted = frozenset(arguments.only or KINDS) if not arguments.summary else frozenset()
     counts: Counter[str] = Counter()
     for outputs in play.outputs():
-        for kind, line in _lines(outputs):
+        for kind, body in _bodies(outputs):
             counts[kind] += 1
-            if not arguments.only or kind in arguments.only:
-                say(line)
+            if kind in wanted:
+                say(body.decode())
+    failed = _failures(scenario, play)
+    if arguments.summary:
+        say(json.dumps(_summary(scenario, play, failed), ensure_ascii=False))
     told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
     complain(f"{arguments.scenario}: {told or 'nothing'}; {len(play.active())} alarms not closed")
-    for event, answer in play.answers:
-        if event.expect is not None and (event.expect == "accepted") is not answer.accepted:
-            complain(f"at {event.at_s:g} s {event.do}: expected {event.expect}: {answer.reason}")
-            return Exit.FAULT
-    return Exit.WELL
+    for line in failed:
+        complain(line)
+    return Exit.FAULT if failed else Exit.WELL
 
 
-def _lines(outputs: Outputs) -> list[tuple[str, str]]:
-    bodies = [entry.body for entry in outputs.entries]
-    bodies += [each.body for each in outputs.documents if each.topic.endswith("/state")]
-    return [(json.loads(body)["kind"], body.decode()) for body in bodies]
+def _play_seeds(scenario: Scenario, arguments: argparse.Namespace) -> Exit:
+    first = scenario.scenario.seed if arguments.seed is None else arguments.seed
+    total: Counter[str] = Counter()
+    bad = 0
+    for seed in range(first, first + arguments.seeds):
+        play = _new_play(scenario, seed)
+        for _ in play.outputs():
+            pass
+        failed = _failures(scenario, play)
+        bad += bool(failed)
+        if arguments.summary:
+            say(json.dumps(_summary(scenario, play, failed), ensure_ascii=False))
+        else:
+            raised = Counter({_name(each): int(str(each["count"])) for each in play.heard.raised()})
+            total.update(raised)
+            say("; ".join([f"seed {seed}: {_listed(raised)}", *failed]))
+    if not arguments.summary:
+        say(f"{arguments.seeds} seeds: {_listed(total)}; {bad} failed")
+    return Exit.FAULT if bad else Exit.WELL
+
+
+def _new_play(scenario: Scenario, seed: int | None) -> VirtualPlay:
+    try:
+        return VirtualPlay(scenario, seed)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadSettings(f"an instrument cannot be simulated: {error}") from error
+
+
+def _failures(scenario: Scenario, play: VirtualPlay) -> list[str]:
+    return [*unanswered(play.answers), *unmet(scenario.expect, play.heard.alarms)]
+
+
+def _summary(scenario: Scenario, play: VirtualPlay, failed: list[str]) -> dict[str, object]:
+    answers = [
+        {"at_s": event.at_s, "do": event.do, "accepted": answer.accepted, "reason": answer.reason}
+        for event, answer in play.answers
+    ]
+    return {
+        "kind": "summary",
+        "scenario": scenario.scenario.name,
+        "seed": play.seed,
+        "duration_s": scenario.scenario.duration_s,
+        "raised": play.heard.raised(),
+        "not_closed": len(play.active()),
+        "answers": answers,
+        "failed": failed,
+    }
+
+
+def _name(raised: dict[str, object]) -> str:
+    return f"{raised['alarm']} {raised['level']}"
+
+
+def _listed(raised: Counter[str]) -> str:
+    told = [f"{count} {name}" for name, count in sorted(raised.items()) if count]
+    return ", ".join(told) or "nothing raised"
+
+
+def _bodies(outputs: Outputs) -> Iterator[tuple[str, bytes]]:
+    """What is printed, with its kind, which the topic tells without a look into the body."""
+    for entry in outputs.entries:
+        kind = _KIND_OF.get(entry.topic.rpartition("/")[2])
+        yield kind or _kind(entry.body), entry.body
+    for document in outputs.documents:
+        kind = document.topic.rpartition("/")[2]
+        if kind in _RETAINED and document.body:
+            yield kind, document.body
+
+
+def _kind(body: bytes) -> str:
+    found = _KIND.search(body)
+    return found[1].decode() if found else "other"

@@ -1,4 +1,7 @@
-"""A scenario in virtual time: real drivers, real pipeline, simulated instruments, no clock."""
+"""A scenario in virtual time: real drivers, real pipeline, simulated instruments, no clock.
+
+There is no broker and no journal here: what the gateway would store is what comes out.
+"""
 
 import heapq
 from collections.abc import Iterator
@@ -8,13 +11,9 @@ from itertools import count
 from random import Random
 from typing import Final
 
-from config.actions import (
-    AlarmCommand,
-    ClockStep,
-    Event,
-    GatewayAction,
-    LinkAction,
-)
+from config.actions import ClockStep, Event, Garbage, GatewayAction, LinkAction
+from config.command_actions import AskAgain, OnAlarm
+from config.command_actions import Command as Asked
 from config.models import Configuration, Link, RecordingLink
 from config.scenario import Scenario
 from drivers.api import DriverInfo, Identity, Output, Sample
@@ -23,7 +22,9 @@ from gateway.alarms.record import AlarmRecord
 from gateway.assembly import driver_options
 from gateway.pipeline import Arrived, Commanded, Input, LinkChanged, Pipeline, Ticked
 from gateway.values import Answer, Command, Instant, LinkState, Outputs
+from gateway.verbs.heard import Heard
 from simulators.acting import act
+from simulators.api import Instrument, RegisterInstrument
 from simulators.dialogue import VirtualSession
 from simulators.registry import find as find_instrument
 from simulators.world import World
@@ -40,7 +41,8 @@ class _Cable:
     plugged: bool = True
     frozen: bool = False
 
-    def is_up(self, at_s: float) -> bool:
+    @property
+    def is_up(self) -> bool:
         """Whether bytes pass now."""
         return self.plugged and not self.frozen
 
@@ -50,14 +52,15 @@ class VirtualPlay:
 
     def __init__(self, scenario: Scenario, seed: int | None = None) -> None:
         self._scenario = scenario
-        self._seed = scenario.scenario.seed if seed is None else seed
-        self._world = World(scenario, self._seed)
+        self.seed = scenario.scenario.seed if seed is None else seed
+        self._world = World(scenario, self.seed)
         self._start = (scenario.scenario.start or DEFAULT_START).timestamp()
         self._wall_offset = 0.0
         self._numbers = count(1)
         self._cables = {each.id: _Cable() for each in scenario.detector}
+        self._instruments: dict[str, Instrument | RegisterInstrument] = {}
         links: dict[str, Link] = {each.id: NO_LINK for each in scenario.detector}
-        self._configuration: Configuration = scenario.configuration(links)
+        self._configuration: Configuration = scenario.configuration(links, virtual=True)
         self._drivers: dict[str, DriverInfo] = {
             each.id: find_driver(each.driver) for each in scenario.detector
         }
@@ -75,7 +78,8 @@ class VirtualPlay:
                 self._after.append(event)
             else:
                 self._schedule(event.at_s, event)
-        self.answers: list[tuple[AlarmCommand, Answer]] = []
+        self.answers: list[tuple[Asked, Answer]] = []
+        self.heard = Heard()
 
     def outputs(self) -> Iterator[Outputs]:
         """Plays to the end."""
@@ -101,13 +105,17 @@ class VirtualPlay:
         info = self._drivers[detector]
         instrument = find_instrument(info.name)(
             settings.settings,
-            Random(f"{self._seed} {detector}"),
+            Random(f"{self.seed} {detector}"),
             datetime.fromtimestamp(self._start, UTC),
         )
+        self._instruments[detector] = instrument
         driver = info.create(driver_options(configured, info))
-        cable = self._cables[detector]
-        field = self._world.field(detector)
-        return VirtualSession(info, driver, instrument, field, link_up=cable.is_up)
+        cable, field = self._cables[detector], self._world.field(detector)
+
+        def link_up(at_s: float) -> bool:
+            return cable.is_up and field.power.since(at_s) is not None
+
+        return VirtualSession(info, driver, instrument, field, link_up=link_up, steady=True)
 
     def _new_pipeline(self, now_s: float) -> Pipeline:
         return Pipeline(self._configuration, self._drivers, self._new_id, self._instant(now_s))
@@ -124,16 +132,12 @@ class VirtualPlay:
             for detector, session in self._sessions.items()
             for at_s, said in session.run(to_s)
         ]
-        heard.sort(key=lambda each: each[0])
-        missed = [each for each in heard if each[0] < self._down_until]
-        self._note_identities(missed)
-        if to_s >= self._down_until:
-            yield from self._tell(heard[len(missed) :], to_s)
+        heard.sort(key=_moment)
+        yield from self._tell(heard, to_s)
 
-    def _note_identities(self, heard: list[tuple[float, str, Output]]) -> None:
-        for _, detector, output in heard:
-            if isinstance(output, Sample) and output.identity is not None:
-                self._identities[detector] = output.identity
+    def _note_identity(self, detector: str, output: Output) -> None:
+        if isinstance(output, Sample) and output.identity is not None:
+            self._identities[detector] = output.identity
 
     def _meet(self, at_s: float) -> Iterator[Outputs]:
         """A gateway that starts opens its links and asks everybody who he is."""
@@ -143,22 +147,31 @@ class VirtualPlay:
                 yield from self._step(at_s, LinkChanged(detector, LinkState.READING))
             else:
                 yield from self._step(at_s, LinkChanged(detector, LinkState.WAITING, "unplugged"))
-            if cable.is_up(at_s) and detector in self._identities:
+            if cable.is_up and detector in self._identities:
                 who = Sample((), identity=self._identities[detector])
                 yield from self._step(at_s, Arrived(detector, who, self._instant(at_s)))
 
     def _tell(self, heard: list[tuple[float, str, Output]], to_s: float) -> Iterator[Outputs]:
-        if self._must_meet:
-            yield from self._meet(self._down_until)
         for at_s, detector, output in heard:
-            yield from self._step(at_s, Arrived(detector, output, self._instant(at_s)))
-        self._note_identities(heard)
-        yield from self._step(to_s, Ticked())
+            while self._events and self._events[0][0] < at_s:  # one that waited for an alarm
+                due_s, _, event = heapq.heappop(self._events)
+                yield from self._happen(event, due_s)
+            self._note_identity(detector, output)
+            if at_s >= self._down_until:
+                if self._must_meet:
+                    yield from self._meet(self._down_until)
+                yield from self._step(at_s, Arrived(detector, output, self._instant(at_s)))
+        if to_s >= self._down_until:
+            if self._must_meet:
+                yield from self._meet(self._down_until)
+            yield from self._step(to_s, Ticked())
 
     def _step(self, at_s: float, item: Input) -> Iterator[Outputs]:
         outputs = self._pipeline.step(self._instant(at_s), item)
-        if outputs.urgent and self._after:
-            self._follow_up(at_s)
+        if outputs.urgent:
+            self.heard.note(outputs.entries, at_s)
+            if self._after:
+                self._follow_up(at_s)
         if outputs:
             yield self._kept(outputs)
 
@@ -183,44 +196,56 @@ class VirtualPlay:
 
     def _happen(self, event: Event, now_s: float) -> Iterator[Outputs]:
         match event:
-            case LinkAction(do="unplug", detector=detector):
-                self._cables[detector].plugged = False
-                yield from self._step(now_s, LinkChanged(detector, LinkState.WAITING, "unplugged"))
-            case LinkAction(do="replug", detector=detector):
-                self._cables[detector].plugged = True
-                yield from self._step(now_s, LinkChanged(detector, LinkState.READING))
-            case LinkAction(do="freeze" | "thaw" as what, detector=detector):
-                self._cables[detector].frozen = what == "freeze"
-            case AlarmCommand(do="acknowledge" | "reset"):
+            case LinkAction():
+                yield from self._link(event, now_s)
+            case AskAgain():
+                pass
+            case Asked():
                 yield from self._command(event, now_s)
+            case Garbage():
+                noise = Random(f"{self.seed} {event.detector} {event.at_s}")
+                text = event.text
+                data = noise.randbytes(event.bytes) if text is None else text.encode()
+                self._sessions[event.detector].inject(data)
             case GatewayAction(down_s=down_s):
                 self._down_until, self._must_meet = now_s + down_s, True
                 self._pipeline = self._new_pipeline(now_s)
-                yield self._kept(self._pipeline.restore(self._states, self._instant(now_s)))
+                restored = self._pipeline.restore(self._states, self._instant(now_s))
+                self.heard.note(restored.entries, now_s)
+                yield self._kept(restored)
             case ClockStep(step_s=step_s):
                 self._wall_offset += step_s
             case _:
-                act(self._world, event, now_s)
+                detector = getattr(event, "detector", None)
+                act(self._world, event, now_s, self._instruments.get(detector or ""))
 
-    def _command(self, event: AlarmCommand, now_s: float) -> Iterator[Outputs]:
-        wanted = self._occurrence(event)
-        command = Command(
-            event.do, event.user, f"c{next(self._numbers)}", (("occurrence", wanted),)
-        )
-        outputs = self._pipeline.step(self._instant(now_s), Commanded(command))
-        self.answers += [(event, answer) for answer in outputs.answers]
-        yield self._kept(outputs)
+    def _link(self, event: LinkAction, now_s: float) -> Iterator[Outputs]:
+        cable = self._cables[event.detector]
+        match event.do:
+            case "unplug":
+                cable.plugged = False
+                change = LinkChanged(event.detector, LinkState.WAITING, "unplugged")
+            case "replug":
+                cable.plugged = True
+                change = LinkChanged(event.detector, LinkState.READING)
+            case _:
+                cable.frozen = event.do == "freeze"
+                return
+        if now_s >= self._down_until and not self._must_meet:
+            yield from self._step(now_s, change)
 
-    def _occurrence(self, event: AlarmCommand) -> str:
-        records = sorted(
-            (
-                record
-                for record in self.active()
-                if event.detector in (None, record.detector) and event.alarm in (None, record.alarm)
-            ),
-            key=lambda record: record.raised_at.mono,
-        )
-        if not records:
-            return "none"
-        index = -1 if event.occurrence is None else event.occurrence - 1
-        return records[index].occurrence if index < len(records) else "none"
+    def _command(self, event: Asked, now_s: float) -> Iterator[Outputs]:
+        arguments = event.arguments()
+        if isinstance(event, OnAlarm):
+            arguments = (("occurrence", self.heard.occurrence(event)), *arguments)
+        command = Command(event.do, event.user, f"c{next(self._numbers)}", arguments)
+        if now_s < self._down_until:
+            self.answers.append((event, Answer(command, False, "the gateway is down")))
+            return
+        for outputs in self._step(now_s, Commanded(command)):
+            self.answers += [(event, answer) for answer in outputs.answers]
+            yield outputs
+
+
+def _moment(heard: tuple[float, str, Output]) -> float:
+    return heard[0]

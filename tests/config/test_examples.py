@@ -15,12 +15,14 @@ from config.loader import load
 from config.models import Configuration, ModbusRtuLink
 from config.problem import Severity
 from config.scenario import examine_scenario, load_scenario
+from gateway.verbs.heard import unanswered, unmet
 from gateway.verbs.virtual import VirtualPlay
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "config" / "examples"
 CONFIGURATIONS = sorted(EXAMPLES.glob("*.toml"))
 SCENARIOS = sorted(EXAMPLES.glob("scenarios/*.toml"))
+GUIDANCE = sorted(EXAMPLES.glob("guidance/*.toml"))
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +38,7 @@ def test_there_are_no_files_of_another_kind() -> None:
     assert CONFIGURATIONS
     assert SCENARIOS
     found = {path for path in EXAMPLES.rglob("*") if path.is_file()}
-    assert found == {*CONFIGURATIONS, *SCENARIOS}
+    assert found == {*CONFIGURATIONS, *SCENARIOS, *GUIDANCE}
 
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=name_of)
@@ -84,13 +86,18 @@ def keys_in(value: object, path: str = "") -> Iterator[str]:
 
 
 def levels_are_one(keys: Iterator[str]) -> set[str]:
-    """R3 to R7 take the same keys, for the gateway and for a detector."""
-    plain = {
-        key.replace("alarms.levels", "levels").replace("detector.levels", "levels") for key in keys
-    }
-    return {
-        key.replace(f".R{n}.", ".R.") for key in plain for n in range(3, 8) if f".R{n}." in key
-    } | {key for key in plain if ".R" not in key}
+    """R3 to R7 take the same keys, so do D1 to D5, for the gateway, a class and a detector."""
+    shared = (
+        (r"^(alarms|detector)\.(dose_)?levels", r"\2levels"),
+        (r"^detector\.profile", "profile"),
+    )
+    found = set()
+    for key in keys:
+        plain = re.sub(r"\.[RD][1-7](?=\.|$)", ".L", key)
+        for pattern, name in shared:
+            plain = re.sub(pattern, name, plain)
+        found.add(plain)
+    return found - {"levels.L", "dose_levels.L"}
 
 
 def test_one_example_names_every_key() -> None:
@@ -146,6 +153,21 @@ def test_unplugged_goes_as_its_comment_says() -> None:
         ("reset", "refused"),
         ("reset", "accepted"),
     ]
+
+
+SHORT_S = 2000
+"""Longer ones are left to those who play them by hand; own choice."""
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=name_of)
+def test_scenario_meets_its_expectations(path: Path) -> None:
+    scenario = load_scenario(path)
+    if scenario.scenario.duration_s > SHORT_S or len(scenario.crowd):
+        pytest.skip("long")
+    play = VirtualPlay(scenario)
+    for _ in play.outputs():
+        pass
+    assert [*unanswered(play.answers), *unmet(scenario.expect, play.heard.alarms)] == []
 
 
 def quoted_toml() -> list[tuple[str, list[str]]]:

@@ -9,9 +9,10 @@ from typing import get_args
 import pytest
 from jsonschema import Draft202012Validator
 
-from config.actions import RESERVED, Event
+from config.actions import RESERVED, Event, Expectation
 from config.archetypes import ARCHETYPES
 from config.models import SerialLink, TcpLink
+from config.nuclides import NUCLIDES
 from config.problem import ConfigErrors, Severity, format_problem
 from config.scenario import Scenario, examine_scenario, load_scenario
 from config.schema import configuration_schema, scenario_schema
@@ -20,6 +21,11 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "config" / "examples"
 EVENT = EXAMPLES / "scenarios" / "event.toml"
 FAULTS = ROOT / "tests" / "data" / "config" / "scenario-faults.toml"
+
+
+@pytest.fixture(autouse=True)
+def fake_drivers() -> None:
+    """What a simulated instrument can do depends on the real drivers."""
 
 
 def test_the_event_has_all_three_kinds_of_detectors() -> None:
@@ -110,21 +116,23 @@ def test_faults_name_the_likely_fix(line: int, expected: str) -> None:
     assert any(expected in format_problem(each) for each in problems), problems
 
 
-# One of each action, as the acceptance scenarios need them.
+# One of each action, as the acceptance scenarios need them; d is a JSON-lines pager, p a portal.
 ACTIONS = """
-{ do = "acknowledge", detector = "d", occurrence = 1, expect = "refused" }
-{ do = "reset", detector = "d" }
+{ do = "acknowledge", detector = "d", occurrence = 1, revision = 2, expect = "refused" }
+{ do = "reset", alarm = "dose_rate", level = "R5", expect_reason = "still true" }
 { do = "silence", detector = "d", duration_s = 60 }
+{ do = "close", detector = "@rise", reason = "looked into" }
+{ do = "assess", detector = "d", state = "identifying", nuclides = "I-131" }
 { do = "shelve", detector = "d", level = "R3", duration_s = 600, reason = "known patient" }
-{ do = "unshelve", detector = "d" }
-{ do = "close", detector = "d" }
-{ do = "assess", detector = "d", disposition = "innocent_medical", note = "card seen" }
-{ do = "report", text = "unattended case" }
-{ do = "baseline", detector = "d", reason = "granite" }
+{ do = "unshelve", detector = "d", level = "R3" }
 { do = "maintenance", detector = "d", duration_s = 600 }
-{ do = "duty", detector = "d", on = false }
+{ do = "test_source", detector = "d", on = false }
+{ do = "duty", detector = "d", state = "battery_swap", duration_s = 300 }
+{ do = "baseline", detector = "d", mode = "survey", survey_s = 60 }
+{ do = "commission", detector = "d", reason = "checked" }
 { do = "replace", detector = "d", serial_number = "2" }
-{ do = "stop_exercise" }
+{ do = "report", text = "unattended case", dose_rate = "3 µSv/h" }
+{ do = "stop_exercise", user = "leader" }
 { do = "history", lane = "alarms", from_seq = 1 }
 { do = "resend", lane = "samples", from_seq = 1, to_seq = 5 }
 { do = "restart" }
@@ -148,10 +156,11 @@ ACTIONS = """
 { do = "dead_channel", detector = "d" }
 { do = "battery_low", detector = "d" }
 { do = "self_test", detector = "d" }
+{ do = "frozen_value", detector = "d" }
 { do = "power_on", detector = "d" }
 { do = "power_off", detector = "d" }
-{ do = "block", detector = "d" }
-{ do = "unblock", detector = "d" }
+{ do = "block", detector = "p" }
+{ do = "unblock", detector = "p" }
 { do = "place_source", id = "g", nuclide = "Ir-192", activity = "1 TBq", x = 10, y = 0 }
 { do = "remove_source", id = "g" }
 { do = "identify", detector = "d", nuclide = "I-131", category = "medical" }
@@ -162,8 +171,14 @@ name = "one"
 duration_s = 60
 [[detector]]
 id = "d"
-driver = "gmc"
 archetype = "PRD"
+at = { x = 0, y = 0 }
+"""
+A_PORTAL = """
+[[detector]]
+id = "p"
+archetype = "RPM"
+sensitivity = 1000
 at = { x = 0, y = 0 }
 """
 
@@ -178,7 +193,7 @@ def test_every_action_of_the_grammar_is_accepted_and_reserved_ones_are_said(
 ) -> None:
     lines = [line for line in ACTIONS.splitlines() if line]
     path = tmp_path / "actions.toml"
-    path.write_text(ONE_DETECTOR + "".join(map(event, lines)), encoding="utf-8")
+    path.write_text(ONE_DETECTOR + A_PORTAL + "".join(map(event, lines)), encoding="utf-8")
     examination = examine_scenario(path)
     assert examination.scenario is not None, list(map(format_problem, examination.problems))
     seen = {(type(each), each.do) for each in examination.scenario.event}
@@ -186,6 +201,9 @@ def test_every_action_of_the_grammar_is_accepted_and_reserved_ones_are_said(
     known = {(m, do) for m in models for do in get_args(m.model_fields["do"].annotation)}
     assert seen == known
     reserved = [each.do for each in examination.scenario.event if not each.played]
+    assert {*reserved} == {"history", "resend"} | {
+        f"broker_{what}" for what in ("stop", "start", "cut", "stall")
+    }
     advice = [each.message for each in examination.problems]
     assert advice == [f"{do!r} is accepted, but not played" for do in reserved]
 
@@ -265,6 +283,68 @@ rise = "90 nSv/h"
 rise_s = 900
 half_life_s = 1800
 """,
+    "DT-10 stays": """
+[[source]]
+id = "s"
+nuclide = "Cs-137"
+activity = "100 MBq"
+pass = { past = "d", closest_m = 2, speed = "1.2 m/s", at_s = 20, stay_s = 600 }
+""",
+    "DT-21 a day later": """
+[[source]]
+id = "patient"
+kind = "patient"
+nuclide = "Tc-99m"
+activity = "740 MBq"
+decays = true
+reference_s = -86400
+pass = { past = "d", closest_m = 1, speed = "1.2 m/s", at_s = 20 }
+""",
+    "DT-23 a crowd": A_PORTAL
+    + """
+[[crowd]]
+portals = ["p"]
+from_s = 0
+to_s = 60
+people = 40
+""",
+    "DT-58 a live detector": """
+[[detector]]
+id = "live"
+archetype = "AREA"
+exercise = false
+at = { x = 0, y = 0 }
+""",
+    "a drive through town": """
+[[detector]]
+id = "v"
+archetype = "VEH"
+sensitivities = { Co-60 = 4000 }
+neutron_sensitivity = 1e-4
+neutron_background_rate = "2 cps"
+drift = { variation = 0.06, times_s = [5, 40] }
+path = [{ t = 0, x = 0, y = 0 }, { t = 60, x = 600, y = 0 }]
+[[zone]]
+x_min = 100
+x_max = 200
+y_min = -10
+y_max = 10
+factor = 1.5
+neutron_factor = 0.5
+[[pressure]]
+t = 0
+factor = 1.0
+[[pressure]]
+t = 3600
+factor = 1.1
+[[xray]]
+id = "scanner"
+at = { x = 300, y = 5 }
+at_s = 10
+length_s = 2
+dose_rate_1m = "5 µSv/h"
+repeat = { count = 100, every_s = 10 }
+""",
     "DT-48 granite": """
 [[background_change]]
 at_s = 10
@@ -280,6 +360,185 @@ def test_the_grammar_can_say_it(tmp_path: Path, name: str) -> None:
     path = tmp_path / "snippet.toml"
     path.write_text(ONE_DETECTOR + SNIPPETS[name], encoding="utf-8")
     load_scenario(path)
+
+
+# What a scenario must not ask for: the addition, the line's key, a piece of the message.
+FAULTY = {
+    "a state that the driver's instrument has not": (
+        '[[detector]]\nid = "g"\ndriver = "gmc"\narchetype = "AREA"\nat = { x = 0, y = 0 }\n'
+        '[[event]]\nat_s = 1\ndo = "tamper"\ndetector = "g"\n',
+        "event[0].do",
+        "gq-gmc cannot play 'tamper'",
+    ),
+    "a serial number where none is told": (
+        '[[detector]]\nid = "r"\ndriver = "rapiscan"\narchetype = "RPM"\nat = { x = 0, y = 0 }\n'
+        '[[event]]\nat_s = 1\ndo = "wrong_serial"\ndetector = "r"\nserial_number = "1"\n',
+        "event[0].do",
+        "rapiscan-tsa-rpm cannot play 'wrong_serial'",
+    ),
+    "a serial number of another form": (
+        '[[detector]]\nid = "g"\ndriver = "gmc"\narchetype = "AREA"\nat = { x = 0, y = 0 }\n'
+        '[[event]]\nat_s = 1\ndo = "wrong_serial"\ndetector = "g"\nserial_number = "1"\n',
+        "event[0].serial_number",
+        "no serial number of gq-gmc",
+    ),
+    "garbage on registers": (
+        '[[detector]]\nid = "r"\ndriver = "aspect"\narchetype = "RPM"\nat = { x = 0, y = 0 }\n'
+        '[[event]]\nat_s = 1\ndo = "garbage"\ndetector = "r"\n',
+        "event[0].do",
+        "aspect-rpm-modbus-tcp cannot play 'garbage'",
+    ),
+    "a lane where there is none": (
+        '[[event]]\nat_s = 1\ndo = "block"\ndetector = "d"\n',
+        "event[0].do",
+        "what is no portal cannot play 'block'",
+    ),
+    "over range without a range": (
+        A_PORTAL + '[[event]]\nat_s = 1\ndo = "over_range"\ndetector = "p"\n',
+        "event[0].do",
+        "the instrument cannot play 'over_range'",
+    ),
+    "an unknown setting": (
+        '[[detector]]\nid = "e"\narchetype = "EPD"\nsettings = { peroid_s = 1 }\n',
+        "detector[1] (id e).settings.peroid_s",
+        "json-lines has no such setting",
+    ),
+    "a setting out of bounds": (
+        '[[detector]]\nid = "e"\narchetype = "EPD"\nsettings = { noise = 2 }\n',
+        "detector[1] (id e).settings.noise",
+        "less than or equal to 1",
+    ),
+    "a calibration of what counts nothing": (
+        '[[detector]]\nid = "e"\narchetype = "EPD"\nsettings = { calibration = true }\n'
+        "background_rate = '5 cps'\n",
+        "detector[1] (id e).settings.calibration",
+        "EPD has no sensitivity of its own",
+    ),
+    "copies that meet another id": (
+        '[[detector]]\nid = "d-2"\narchetype = "EPD"\n'
+        '[[detector]]\nid = "d"\narchetype = "EPD"\ncopies = 3\n',
+        "detector[2] (id d).copies",
+        "'d-2' is already the id of a detector",
+    ),
+    "a count beside bounds": (
+        "[[expect]]\ncount = 1\nat_least = 1\n",
+        "expect[0].count",
+        "it stands alone",
+    ),
+    "times the wrong way round": (
+        "[[expect]]\nbetween = [20, 10]\n",
+        "expect[0].between",
+        "does not come after",
+    ),
+    "one time where there should be two": (
+        "[[expect]]\nbetween = [20]\n",
+        "expect[0].between",
+        "needs two times",
+    ),
+    "more at least than at most": (
+        "[[expect]]\nat_least = 3\nat_most = 2\n",
+        "expect[0].at_most",
+        "2 is below at_least",
+    ),
+    "an expectation of nobody": (
+        '[[expect]]\ndetector = "q"\n',
+        "expect[0].detector",
+        "no detector has the id 'q'",
+    ),
+    "a crowd through a pager": (
+        '[[crowd]]\nportals = ["d"]\nfrom_s = 0\nto_s = 9\npeople = 5\n',
+        "crowd[0].portals[0]",
+        "'d' is no portal",
+    ),
+    "patients nobody has measured": (
+        A_PORTAL + '[[crowd]]\nportals = ["p"]\nfrom_s = 0\nto_s = 9\npeople = 5\n'
+        'nuclide = "Ga-67"\n',
+        "crowd[0].shielding",
+        "no measured self-shielding",
+    ),
+    "a zone without an inside": (
+        "[[zone]]\nx_min = 1\nx_max = 1\ny_min = 0\ny_max = 1\n",
+        "zone[0].x_max",
+        "is not above x_min",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_what_cannot_be_played_is_said_before_playing(tmp_path: Path, name: str) -> None:
+    text, field, message = FAULTY[name]
+    path = tmp_path / "faulty.toml"
+    path.write_text(ONE_DETECTOR + text, encoding="utf-8")
+    examination = examine_scenario(path)
+    assert examination.scenario is None
+    told = {each.field: each.message for each in examination.problems if each.line}
+    assert message in told[field]
+
+
+def test_a_detector_needs_neither_driver_nor_class(tmp_path: Path) -> None:
+    path = tmp_path / "plain.toml"
+    path.write_text(
+        ONE_DETECTOR + '[[detector]]\nid = "g"\ndriver = "gmc"\narchetype = "AREA"\n'
+        'at = { x = 0, y = 0 }\n[[detector]]\nid = "h"\narchetype = "HH"\nclass = "Other"\n',
+        encoding="utf-8",
+    )
+    told = [(each.driver, each.detector_class) for each in load_scenario(path).detector]
+    assert told == [
+        ("json-lines", "Personal Radiation Detector"),
+        ("gmc", "Network Area Monitor"),
+        ("json-lines", "Other"),
+    ]
+
+
+def test_copies_have_ids_and_places_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "copies.toml"
+    path.write_text(
+        ONE_DETECTOR + "copies = 3\napart = { x = 5, y = -1 }\n"
+        '[[event]]\nat_s = 1\ndo = "unplug"\ndetector = "d-3"\n',
+        encoding="utf-8",
+    )
+    scenario = load_scenario(path)
+    places = {each.id: (each.at.x, each.at.y) for each in scenario.detector if each.at}
+    assert places == {"d-1": (0, 0), "d-2": (5, -1), "d-3": (10, -2)}
+
+
+def test_the_gateway_knows_how_often_an_instrument_speaks(tmp_path: Path) -> None:
+    path = tmp_path / "slow.toml"
+    path.write_text(
+        ONE_DETECTOR + "settings = { period_s = 5 }\n"
+        '[[detector]]\nid = "e"\narchetype = "EPD"\nprofile = { sampling_s = 9 }\n'
+        '[[detector]]\nid = "g"\ndriver = "gmc"\narchetype = "AREA"\nexercise = false\n',
+        encoding="utf-8",
+    )
+    link = TcpLink(kind="tcp", host="::1", port=1)
+    scenario = load_scenario(path)
+    links = {each.id: link for each in scenario.detector}
+    detectors = scenario.configuration(links, virtual=True).detector
+    assert [each.profile.sampling_s for each in detectors] == [5, 9, None]
+    assert [each.simulated for each in detectors] == [True, True, False]
+    assert all(each.simulated for each in scenario.configuration(links).detector)
+
+
+@pytest.mark.parametrize(
+    ("keys", "bounds"),
+    [
+        ({}, (1, None)),
+        ({"count": 0}, (0, 0)),
+        ({"at_most": 4}, (0, 4)),
+        ({"at_least": 2, "at_most": 4}, (2, 4)),
+    ],
+)
+def test_how_often_an_expectation_may_be_met(
+    keys: dict[str, int], bounds: tuple[int, int | None]
+) -> None:
+    assert Expectation(**keys).bounds == bounds
+
+
+def test_half_lives_are_read_as_seconds() -> None:
+    assert NUCLIDES["Tc-99m"].half_life_s == pytest.approx(6.01 * 3600)
+    assert NUCLIDES["I-131"].half_life_s == pytest.approx(8.02 * 86_400)
+    assert NUCLIDES["Cs-137"].half_life_s == pytest.approx(30 * 31_557_600)
+    assert all(each.half_life_s > 0 for each in NUCLIDES.values())
 
 
 def plain(value: object) -> object:

@@ -44,7 +44,7 @@ async def test_the_broker_comes_later(staged: Any, until: Any) -> None:
         it.broker.start()
         await it.collector.start()
         await until(lambda: it.collector.events("raised", detector="hh-1"), "the alarm arrives")
-        await until(lambda: it.collector.bodies("sample", seq=1), "the first sample arrives")
+        await until(lambda: it.collector.bodies("watch", seq=1), "the first message arrives")
         await it.drained()
         assert await it.daemon.stop() == 0
         await until(lambda: it.collector.newest("/status").get("state") == "stopping", "the end")

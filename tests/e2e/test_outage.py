@@ -34,7 +34,7 @@ def check_numbers(it: Any, epoch: int, last: Mapping[str, int] | None = None) ->
     """
     by_lane: dict[str, list[int]] = {}
     by_detector: dict[str, list[int]] = {}
-    for kind in ("sample", "passage", "alarm_event"):
+    for kind in ("sample", "passage", "watch", "alarm_event", "assessment", "answer"):
         for body in it.collector.bodies(kind, epoch=epoch):
             by_lane.setdefault(body["lane"], []).append(body["seq"])
     for detector in it.detectors:

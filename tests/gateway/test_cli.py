@@ -335,7 +335,7 @@ def test_the_event_raises_and_returns(played):
     assert ("returned", "hh-1", "dose_rate", "R3") in told
     assert ("raised", "portal-a", "portal_gamma", "device") in told
     kinds = {record["kind"] for record in objects(played)}
-    assert kinds == {"sample", "passage", "alarm_event", "state"}
+    assert kinds == {"sample", "passage", "alarm_event", "state", "watch", "dose"}
     detectors = {record["detector"] for record in of(objects(played), "sample")}
     assert detectors == {"hh-1", "hh-2", "van-1", "portal-a", "portal-b"}
 

@@ -1,7 +1,7 @@
 """The public contract: what is encoded is what the schemas and the design say."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import jsonschema
 import pytest
@@ -46,11 +46,20 @@ def told():
     link = {"kind": "recording", "path": "-"}
     detectors = [
         {"id": "hh", "driver": "made-up", "class": "Gamma Handheld", "link": link},
+        {
+            "id": "prd",
+            "driver": "made-up",
+            "class": "Personal Radiation Detector",
+            "link": link,
+            "commissioned": "2026-05-01 Cs-137",
+            "calibration_due": date(2027, 1, 1),
+        },
         {"id": "gate", "driver": "made-up", "link": link, "serial_number": "1"},
     ]
     configuration = Configuration.model_validate({"gateway": {"id": "g"}, "detector": detectors})
     numbers = iter(range(100))
-    pipeline = Pipeline(configuration, {"hh": INFO, "gate": INFO}, lambda: f"o{next(numbers)}", NOW)
+    drivers = dict.fromkeys(("hh", "prd", "gate"), INFO)
+    pipeline = Pipeline(configuration, drivers, lambda: f"o{next(numbers)}", NOW)
     bodies = [document.body for document in pipeline.about()]
 
     def keep(outputs):
@@ -77,10 +86,26 @@ def told():
         "gate", Passage(7, 9.0, 1.0, True, False, 900, "5x200ms", 3, "1s", 1.0, 0.1, 2.0, flags), 19
     )
     say("gate", Passage(None, None, None, False, True), 20)
-    record = pipeline.engine.active()[0]
-    command = Command("acknowledge", "anna", "c", (("occurrence", record.occurrence),))
-    keep(pipeline.step(Instant(NOW.wall + 21, NOW.mono + 21), Commanded(command)))
-    keep(pipeline.step(Instant(NOW.wall + 60, NOW.mono + 60), Ticked()))
+    for at_s in range(20, 90):
+        readings = (
+            Reading(Channel.DOSE_RATE, 0.1 + at_s / 1e4, "µSv/h", rate),
+            Reading(Channel.GAMMA_COUNT_RATE, 20.0 + at_s % 7, "1/s"),
+            Reading(Channel.DOSE, 3.0, "µSv", Quantity.PERSONAL_DOSE_EQUIVALENT),
+        )
+        say("prd", Sample(readings), at_s)
+
+    def order(name, **arguments):
+        at = Instant(NOW.wall + 90, NOW.mono + 90)
+        keep(pipeline.step(at, Commanded(Command(name, "anna", "c", tuple(arguments.items())))))
+
+    occurrence = pipeline.engine.active()[0].occurrence
+    order("acknowledge", occurrence=occurrence)
+    order("acknowledge", occurrence="never")
+    order("assess", occurrence=occurrence, disposition="innocent_medical", nuclides="I-131")
+    order("shelve", detector="hh", level="R3", duration_s=60, reason="known")
+    order("maintenance", detector="hh", on=True, duration_s=60.5, reason="probe")
+    order("report", text="hot package", dose_rate=2.5, post="nowhere")
+    keep(pipeline.step(Instant(NOW.wall + 100, NOW.mono + 100), Ticked()))
     return [json.loads(body) for body in bodies]
 
 
@@ -95,7 +120,8 @@ def of(kind):
 
 def test_everything_the_pipeline_says_is_valid():
     assert {body["kind"] for body in TOLD} == {
-        "sample", "passage", "state", "about", "alarm_event", "alarm",
+        "sample", "passage", "state", "about", "dose", "watch", "alarm_event", "alarm",
+        "answer", "assessment",
     }  # fmt: skip
     for body in TOLD:
         validate(body)
@@ -106,7 +132,15 @@ def test_the_rest_is_valid():
         wire.POST.encode(Post(id="p", names={"en": "Gate"}, latitude=1.0)),
         wire.STATUS.encode(wire.Status("online", "1", 3, NOW, (("alarms", 9),), "ab")),
         wire.HEARTBEAT.encode(wire.Heartbeat(1, 2, NOW, (("alarms", 1),), 0, "", (("c", 0),))),
-        wire.HEALTH.encode({"gateway": {"a": 1.5}, "journal": {}, "rejects": {}}),
+        wire.HEALTH.encode(
+            {
+                "alarms": {"stale": 1},
+                "alarm_sources": {"d dose_rate": 3},
+                "gateway": {"a": 1.5},
+                "journal": {},
+                "rejects": {},
+            }
+        ),
         wire.REJECT.encode(wire.Rejected("d", FrameError(Reject.SYNTAX, b"\x00\\a", line=3))),
     ]
     for body in others:
@@ -134,7 +168,7 @@ def test_names_of_the_design():
 
 
 def test_every_journalled_message_has_its_time():
-    for kind in ("sample", "passage", "alarm_event"):
+    for kind in ("sample", "passage", "watch", "alarm_event", "answer", "assessment"):
         for body in of(kind):
             jsonschema.validate(body["time"], {"type": "string", "pattern": TIME_PATTERN})
 
@@ -168,10 +202,14 @@ def test_what_has_no_date_has_no_times():
         ("state", ("state",), "fine"),
         ("about", ("channels",), ["radiation"]),
         ("alarm_event", ("event",), "happened"),
-        ("alarm_event", ("display",), "G"),
+        ("alarm_event", ("display",), "J"),
         ("alarm", ("flags",), ["fine"]),
         ("alarm", ("priority",), "1"),
         ("alarm", ("kind",), "sample"),
+        ("alarm", ("shelved",), "no"),
+        ("answer", ("accepted",), "yes"),
+        ("assessment", ("disposition",), "harmless"),
+        ("watch", ("rules",), {}),
     ],
 )
 def test_what_the_contract_does_not_know_is_invalid(kind, path, wrong):
@@ -185,7 +223,7 @@ def test_what_the_contract_does_not_know_is_invalid(kind, path, wrong):
         validate(body, TABLES[kind])
 
 
-@pytest.mark.parametrize("kind", ["sample", "passage", "state", "about", "alarm_event", "alarm"])
+@pytest.mark.parametrize("kind", sorted({body["kind"] for body in TOLD}))
 def test_every_key_is_required(kind):
     for name in list(of(kind)[0]):
         body = {key: value for key, value in of(kind)[0].items() if key != name}

@@ -3,6 +3,7 @@
 import pytest
 
 from drivers.api import Channel, Flag, Reading
+from gateway.alarms.engine import AlarmEngine
 
 
 def test_display_letters(rig):
@@ -225,7 +226,7 @@ def test_loss_of_counts_at_its_time(rig):
             part += rate * live_s - whole
             bench.counts(whole, live_s=live_s, k=0.001, independent=True)
         assert bench.told("loss_of_counts") == []
-        zero_s = bench.engine._detectors["d"].loss.watch.zero_s
+        zero_s = bench.engine.detector("d").loss.watch.zero_s
         while not bench.told("loss_of_counts"):
             bench.wait(live_s)
             bench.counts(0, live_s=live_s, k=0.001, independent=True)
@@ -321,7 +322,7 @@ def test_restart_without_the_detector_or_the_level(rig):
     bench.profile = rig(detector_class="Other").profile
     states = {"o1": bench.engine.state_bytes("o1"), "x": b"{", "y": b""}
     stranger = rig()
-    stranger.engine._detectors.clear()
+    stranger.engine = AlarmEngine({}, stranger.settings, lambda: "o9")
     stranger.engine.restore(states, stranger.now)
     assert stranger.alarm().active
     assert [key for key, _ in stranger.engine.unreadable] == ["x"]

@@ -2,8 +2,9 @@
 
 import pytest
 
-from config.models import Alarms, Detector
+from config.models import Alarms, Configuration, Detector
 from drivers.api import Channel, DriverInfo, Verified
+from gateway.alarms.budget import Budget
 from gateway.alarms.profiles import AlarmSettings, ProfileError, resolve_profile, resolve_settings
 
 
@@ -14,10 +15,13 @@ def info(*classes):
     )  # fmt: skip
 
 
-def resolve(detector=None, alarms=None, classes=("Network Area Monitor",)):
+def resolve(detector=None, alarms=None, classes=("Network Area Monitor",), site=None):
     link = {"kind": "tcp", "host": "h", "port": 1}
     detector = Detector.model_validate({"id": "d", "driver": "x", "link": link, **(detector or {})})
-    profile = resolve_profile(detector, Alarms.model_validate(alarms or {}), info(*classes))
+    configuration = Configuration.model_validate(
+        {"gateway": {"id": "g"}, "alarms": alarms or {}, **(site or {})}
+    )
+    profile = resolve_profile(detector, configuration, info(*classes))
     return profile, {level.id: level for level in profile.enabled_levels}
 
 
@@ -76,5 +80,28 @@ def test_levels_that_contradict_each_other(levels):
 
 
 def test_settings_and_exercise():
-    assert resolve_settings(Alarms()) == AlarmSettings(0.6, 10.0)
+    assert resolve_settings(Alarms()) == AlarmSettings(Budget(0.6, 1.0, 24.0, 1.0, 1), 10.0)
     assert resolve({"simulated": True})[0].exercise
+
+
+def test_a_class_and_one_detector_override_the_ways_of_judging():
+    site = {"profile": [{"class": "Mobile System", "background_s": 40.0, "ratio": 1.4}]}
+    own = {"profile": {"ratio": 1.5}}
+    profile, _ = resolve(own, classes=("Mobile System",), site=site)
+    ways = profile.ways
+    assert (ways.platform, ways.background_s, ways.ratio) == ("vehicle", 40.0, 1.5)
+    assert resolve(classes=("Portal Monitor",), site=site)[0].ways.ratio == 1.3
+
+
+def test_what_is_not_captured_is_in_doubt_until_commissioned():
+    assert "not commissioned" in resolve()[0].doubt
+    assert resolve({"commissioned": "2026-05-02 source 12"})[0].doubt == ""
+    assert resolve({"simulated": True})[0].doubt == ""
+
+
+def test_dose_levels():
+    profile, _ = resolve({"dose_levels": {"D2": {"raise": "10 mSv"}}})
+    levels = {level.id: level for level in profile.dose_levels}
+    assert (levels["D1"].raise_at, levels["D2"].raise_at) == (1000.0, 10_000.0)
+    assert levels["D4"].enabled
+    assert not levels["D5"].enabled

@@ -1,0 +1,194 @@
+"""What a scenario says about a simulated instrument."""
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from config.action import At
+from config.amounts import CountRate, FieldRate
+from config.archetypes import ARCHETYPES
+from config.models import DetectorSettings, Seconds, Strict
+from config.scenario_world import Point, Waypoints
+
+DEFAULT_DRIVER: Final = "json-lines"
+"""The open line format: an instrument that is simply its archetype."""
+_NAMES: Final = frozenset({DEFAULT_DRIVER, *DEFAULT_DRIVER.split("-")})
+MOST_COPIES: Final = 1000
+Copies = Annotated[int, Field(ge=1, le=MOST_COPIES)]
+CorrelationTimes = Annotated[
+    tuple[Seconds, ...], Field(min_length=1, max_length=8, strict=False, examples=[[5.0, 40.0]])
+]
+
+
+class ScriptPoint(Strict):
+    """One corner of a scripted course; what is not named stays out of the script."""
+
+    t: At
+    dose_rate: FieldRate | None = None
+    gamma_rate: CountRate | None = None
+    neutron_rate: CountRate | None = None
+
+
+class Script(Strict):
+    """A prescribed course in place of the world's field: linear between its points."""
+
+    points: Annotated[tuple[ScriptPoint, ...], Field(min_length=1, strict=False)]
+    noise: Annotated[
+        float, Field(ge=0, le=1, description="relative standard deviation of each reading")
+    ] = 0.0
+    period_s: Seconds = 1.0
+
+
+class DeadTime(Strict):
+    """Losses of the counter: paralysable ones fold over, the others saturate."""
+
+    tau_us: Annotated[float, Field(gt=0, description="µs", examples=[100])]
+    paralysable: bool = False
+
+
+class Drift(Strict):
+    """A background that wanders by more than chance, as a driven detector's does.
+
+    Lognormal with mean 1; the variance is shared equally among Ornstein-Uhlenbeck processes.
+    """
+
+    variation: Annotated[float, Field(gt=0, le=1, description="relative standard deviation")] = 0.06
+    times_s: Annotated[CorrelationTimes, Field(description="correlation times")] = (5.0, 40.0)
+
+
+class Apart(Strict):
+    """How far each copy of a detector stands from the one before."""
+
+    x: float = 0.0
+    y: float = 0.0
+
+
+class ScenarioDetector(DetectorSettings):
+    """A simulated instrument; the gateway's own settings as in a configuration."""
+
+    driver: Annotated[str, Field(examples=["thermo-radeye"])] = DEFAULT_DRIVER
+    archetype: Literal["PRD", "HH", "BP", "VEH", "RPM", "AREA", "EPD"]
+    link: Annotated[
+        Literal["serial", "tcp", "modbus_tcp", "modbus_rtu"] | None,
+        Field(description="default: the driver's first"),
+    ] = None
+    settings: dict[str, bool | int | float | str] = Field(
+        default_factory=dict, description="of the instrument's simulator"
+    )
+    at: Point | None = None
+    path: Waypoints | None = None
+    copies: Annotated[
+        Copies, Field(description="so many of them: ID-1, ID-2 ...; with ``at`` each ``apart``")
+    ] = 1
+    apart: Apart = Apart()
+    exercise: Annotated[
+        bool, Field(description="false: judged as a live one would be; virtual time only")
+    ] = True
+    on_s: At = 0.0
+    off_s: At | None = None
+    sensitivity: Annotated[
+        float | None, Field(gt=0, description="1/s per µSv/h of Cs-137, the whole instrument")
+    ] = None
+    sensitivities: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict,
+        description="the same for other nuclides",
+        examples=[{"Co-60": 200.0}],
+    )
+    neutron_sensitivity: Annotated[
+        float | None, Field(gt=0, description="1/s for a source of 1 n/s at 1 m")
+    ] = None
+    background_rate: Annotated[
+        CountRate | None, Field(description="at 0.10 µSv/h, the whole instrument")
+    ] = None
+    neutron_background_rate: CountRate | None = None
+    parts: Annotated[
+        int, Field(ge=1, le=16, description="detectors inside that share the counts equally")
+    ] = 1
+    drift: Drift | None = None
+    dead_time: DeadTime | None = None
+    saturation_rate: CountRate | None = None
+    lane_m: Annotated[float, Field(gt=0, description="a portal sees who is nearer than this")] = 1.5
+    script: Script | None = None
+
+
+class JsonLinesSettings(Strict):
+    """Settings of the simulated instrument behind ``json-lines``; None: as its archetype has it."""
+
+    period_s: Annotated[
+        Seconds | None, Field(description="from line to line; default: the archetype's step")
+    ] = None
+    counts: bool | None = None
+    dose_rate: bool | None = None
+    averaging_s: Annotated[
+        float, Field(ge=0, le=3600, description="0: mean over the period; else a filter")
+    ] = 0.0
+    noise: Annotated[float, Field(ge=0, le=1, description="relative, of the dose rate")] = 0.0
+    range_top: Annotated[float | None, Field(gt=0, description="µSv/h")] = None
+    signals_over_range: bool = True
+    instantaneous: bool = False
+    unit: Literal["µSv/h", "nSv/h", "mSv/h", "µR/h", "mR/h"] = "µSv/h"
+    dose: bool | None = None
+    dose_quantity: Literal["personal", "ambient"] | None = None
+    calibration: bool = False
+    rate_only: bool = False
+    warm_up_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    position: Annotated[
+        bool | None, Field(description="says where it is; default: BP and VEH do")
+    ] = None
+    serial: str = ""
+    battery_percent: Annotated[float | None, Field(ge=0, le=100)] = None
+    battery_percent_per_h: Annotated[float, Field(ge=0, le=100)] = 0.0
+    n_sigma: Annotated[float, Field(gt=0, le=20, description="portal: its own alarm")] = 5.0
+    false_alarm_per_passage: Annotated[
+        float | None, Field(gt=0, lt=0.5, description="portal: gives n_sigma")
+    ] = None
+    background_time_s: Annotated[int, Field(ge=1, le=600)] = 20
+    hold_in_intervals: Annotated[int, Field(ge=1, le=50)] = 1
+    neutron_alarm_counts: Annotated[int, Field(ge=1)] = 15
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.rate_only and self.counts:
+            raise ValueError("an instrument with rate_only sends no counts")
+        return self
+
+
+def copies_of(detector: ScenarioDetector) -> tuple[ScenarioDetector, ...]:
+    """The detector itself, or its copies with ids and places of their own."""
+    if detector.copies == 1:
+        return (detector,)
+    return tuple(_copy(detector, number) for number in range(1, detector.copies + 1))
+
+
+def copy_ids(name: str, copies: int) -> tuple[str, ...]:
+    """The ids that a detector's copies have."""
+    return (name,) if copies == 1 else tuple(f"{name}-{n}" for n in range(1, copies + 1))
+
+
+def _copy(detector: ScenarioDetector, number: int) -> ScenarioDetector:
+    at, apart = detector.at, detector.apart
+    if at is not None:
+        x, y = at.x + (number - 1) * apart.x, at.y + (number - 1) * apart.y
+        at = Point(x=x, y=y, z=at.z)
+    changes = {"id": f"{detector.id}-{number}", "copies": 1, "at": at}
+    return detector.model_copy(update=changes)
+
+
+def speaks_json_lines(driver: str | None) -> bool:
+    """Whether that is the open format's driver, by any of its names; it is the default."""
+    return driver is None or driver in _NAMES
+
+
+def settings_of(detector: ScenarioDetector) -> JsonLinesSettings | None:
+    """The settings of a detector that speaks JSON lines, None for others."""
+    if not speaks_json_lines(detector.driver):
+        return None
+    return JsonLinesSettings.model_validate(detector.settings)
+
+
+def period_of(detector: ScenarioDetector) -> float | None:
+    """Seconds from line to line, where the scenario decides it."""
+    settings = settings_of(detector)
+    if settings is None:
+        return None
+    return settings.period_s or ARCHETYPES[detector.archetype].step_s

@@ -1,0 +1,78 @@
+"""What operators and the system do to an alarm beside its condition: pure steps on its record."""
+
+from dataclasses import replace
+
+from gateway.alarms.lifecycle import Step
+from gateway.alarms.record import AlarmEvent, AlarmRecord
+from gateway.values import Instant
+
+
+def shelved(record: AlarmRecord, is_shelved: bool) -> Step:
+    """Kept off the list for a while, or back on it."""
+    if record.shelved is is_shelved:
+        return record, ()
+    event = AlarmEvent.SHELVED if is_shelved else AlarmEvent.UNSHELVED
+    after = replace(record, shelved=is_shelved, revision=record.revision + 1)
+    return after, ((event, after),)
+
+
+def serviced(record: AlarmRecord, is_out: bool) -> Step:
+    """Out of service with its detector, or back in it."""
+    if record.out_of_service is is_out:
+        return record, ()
+    event = AlarmEvent.OUT_OF_SERVICE if is_out else AlarmEvent.IN_SERVICE
+    after = replace(record, out_of_service=is_out, revision=record.revision + 1)
+    return after, ((event, after),)
+
+
+def silenced(record: AlarmRecord, is_silenced: bool) -> Step:
+    """Its sound is off, or on again; it stays on the list."""
+    if record.silenced is is_silenced:
+        return record, ()
+    event = AlarmEvent.SILENCED if is_silenced else AlarmEvent.UNSILENCED
+    after = replace(record, silenced=is_silenced, revision=record.revision + 1)
+    return after, ((event, after),)
+
+
+def suppressed(record: AlarmRecord, by: str) -> Step:
+    """Another alarm says it already (``by`` is its occurrence), or none does any more."""
+    if record.suppressed_by == by:
+        return record, ()
+    event = AlarmEvent.SUPPRESSED if by else AlarmEvent.UNSUPPRESSED
+    after = replace(record, suppressed_by=by, revision=record.revision + 1)
+    return after, ((event, after),)
+
+
+def tidied(record: AlarmRecord, at: Instant) -> Step:
+    """An alarm that is over and waits for nobody any more is closed."""
+    done = not record.active and not record.latched
+    if not done or not (record.acknowledged or record.suppressed_by):
+        return record, ()
+    after = replace(record, closed_at=at, revision=record.revision + 1)
+    return after, ((AlarmEvent.CLOSED, after),)
+
+
+def linked(record: AlarmRecord, incident: str) -> Step:
+    """It may belong to one event with others: a suggestion."""
+    after = replace(record, incident=incident, revision=record.revision + 1)
+    return after, ((AlarmEvent.INCIDENT, after),)
+
+
+def regrouped(record: AlarmRecord, members: tuple[str, ...]) -> Step:
+    """The detectors that a group alarm is about have changed."""
+    after = replace(record, members=members, revision=record.revision + 1)
+    return after, ((AlarmEvent.MEMBERS, after),)
+
+
+def closed(record: AlarmRecord, at: Instant, *, unverified: bool) -> Step:
+    """Closed by somebody; ``unverified``: nothing proves that the field is normal."""
+    after = replace(
+        record,
+        active=False,
+        stale=False,
+        latched=False,
+        closed_unverified=unverified,
+        closed_at=at,
+        revision=record.revision + 1,
+    )
+    return after, ((AlarmEvent.CLOSED, after),)
