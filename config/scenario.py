@@ -5,13 +5,14 @@ What its tables say is in ``config.scenario_world``, ``config.scenario_detectors
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator
 
 from config.actions import Event, Expectation
+from config.alarm_checks import check_alarms
 from config.archetypes import ARCHETYPES
 from config.document import read_document
 from config.explain import explain
@@ -28,7 +29,7 @@ from config.models import (
     Strict,
     User,
 )
-from config.problem import ConfigErrors, Problem, Severity
+from config.problem import ConfigErrors, Findings, Problem, Severity
 from config.scenario_checks import check_scenario
 from config.scenario_detectors import DEFAULT_DRIVER, ScenarioDetector, copies_of, period_of
 from config.scenario_world import (
@@ -133,12 +134,24 @@ def examine_scenario(path: Path) -> ScenarioExamination:
     except ValidationError as error:
         explain(findings, Scenario, error.errors(include_url=False))
     check_scenario(findings)
+    _advise_on_alarms(findings)
     for index, event in enumerate(scenario.event if scenario else ()):
         if not event.played:
             findings.advice(("event", index, "do"), f"{event.do!r} is accepted, but not played")
     problems = findings.in_order()
     has_error = any(problem.severity is Severity.ERROR for problem in problems)
     return ScenarioExamination(None if has_error else scenario, problems)
+
+
+def _advise_on_alarms(findings: Findings) -> None:
+    """What a configuration may not say of alarms is played, so that one sees why, and is told."""
+    trial = Findings(findings.file, complete(findings.data), findings.locations)
+    check_alarms(trial)
+    findings.problems += [
+        replace(each, severity=Severity.ADVICE)
+        for each in trial.problems
+        if each.severity is Severity.ERROR
+    ]
 
 
 def complete(data: Table) -> Table:

@@ -1,6 +1,7 @@
 """What the pipeline keeps for one detector, and the documents that tell of it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +41,8 @@ class DetectorLine:
         self.normaliser = Normaliser(detector, link_id)
         self.health = DetectorHealth(detector.id, profile.silence_limit_s, started)
         self.sample_lane = Lane.EXERCISE_SAMPLES if detector.simulated else Lane.SAMPLES
+        self.looks = 0
+        """How often its alarms had looked at their rules when its state was told last."""
         self._armed: tuple[bool, ...] | None = None
         self._watch_due = 0.0
         self._dose: tuple[float, str | None, float | None] | None = None
@@ -78,14 +81,15 @@ class DetectorLine:
         status = alarms.rules.dose()
         if status is None:
             return ()
+        self._dose_due = now.mono + DOSE_EVERY_S
         told = (round(status.dose_usv, 3), status.next_level, status.rate_usv_h)
         if told == self._dose:
             return ()
-        self._dose, self._dose_due = told, now.mono + DOSE_EVERY_S
+        self._dose = told
         body = dump(DOSE.encode(DoseTold(self.detector.id, status)))
         return (Document(f"detector/{self.detector.id}/dose", body, self.detector.simulated),)
 
-    def watch(self, standings: list[Standing], now: Instant) -> tuple[Entry, ...]:
+    def watch(self, standings: Sequence[Standing], now: Instant) -> tuple[Entry, ...]:
         """How its rules stand, once a minute and when one is armed or disarmed."""
         if not standings:
             return ()

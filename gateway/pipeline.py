@@ -16,8 +16,10 @@ from gateway import wire
 from gateway.alarms.engine import AlarmEngine
 from gateway.alarms.profiles import DetectorProfile, resolve_profile, resolve_settings
 from gateway.alarms.record import Change
+from gateway.alarms.reservations import reserved
 from gateway.detector_line import DetectorLine, stand_in
 from gateway.health import DetectorHealth
+from gateway.labels import Labels
 from gateway.normalise import link_id
 from gateway.rights import Rights
 from gateway.values import (
@@ -84,6 +86,8 @@ class Pipeline:
         boot: str = "",
         revision: str = "",
     ) -> None:
+        self._labels = Labels(started)
+        self._is_doubtful = False
         self._lines: dict[str, DetectorLine] = {}
         profiles: dict[str, DetectorProfile] = {}
         taken = {detector.id for detector in configuration.detector}
@@ -108,6 +112,7 @@ class Pipeline:
             new_id,
             rights=Rights(configuration.user),
             stand_ins=self._stand_ins,
+            posts=frozenset(post.id for post in configuration.post),
             boot=boot,
             exercise=self._is_exercise,
         )
@@ -122,6 +127,7 @@ class Pipeline:
 
     def step(self, now: Instant, item: Input) -> Outputs:
         """What one input leads to."""
+        self._is_doubtful = self._labels.look(now)
         match item:
             case Arrived(detector, output, at):
                 return self._arrived(self._lines[detector], output, at, now)
@@ -150,8 +156,12 @@ class Pipeline:
         measured = line.normaliser.sample(sample, at)
         if self.engine.detector(line.detector.id).book.orders.maintenance is not None:
             measured = replace(measured, flags=(*measured.flags, Flag.MAINTENANCE))
-        line.health.note_sample(measured, now)
         changes = self._judged(line, measured, now)
+        judge = self.engine.detector(measured.detector)
+        lost, folded = judge.loss.is_lost, judge.dose_rate.fold.suspect
+        if lost or folded:
+            measured = reserved(measured, lost=lost, folded=folded)
+        line.health.note_sample(measured, now)
         documents = line.state(now)
         if sample.identity is not None:
             documents += (self._about(line),)
@@ -181,6 +191,8 @@ class Pipeline:
         return changes + self.engine.link(line.detector.id, True, "", now)
 
     def _sample_entry(self, line: DetectorLine, measured: Measured) -> Entry:
+        if self._is_doubtful and measured.time_estimated:
+            measured = replace(measured, flags=_doubtful(measured.flags))
         body = wire.SAMPLE.text(wire.Told(measured)).encode()
         return Entry(line.sample_lane, f"detector/{measured.detector}/sample", body)
 
@@ -212,10 +224,14 @@ class Pipeline:
         outputs = self._told(self.engine.tick(now))
         documents: list[Document] = []
         entries: list[Entry] = []
-        for line in self._lines.values():
-            documents += self._noted_state(line, now)
-            documents += line.dose(self.engine.detector(line.detector.id), now)
-            entries += line.watch(list(self.engine.standings(line.detector.id)), now)
+        for name, line in self._lines.items():
+            alarms = self.engine.detector(name)
+            if line.looks != alarms.looks:
+                line.looks = alarms.looks
+                line.health.conditions = alarms.conditions(now)
+                entries += line.watch(alarms.standings(), now)
+            documents += line.state(now)
+            documents += line.dose(alarms, now)
         states = self.engine.saved(now)
         if not (documents or entries or states):
             return outputs
@@ -276,9 +292,16 @@ class Pipeline:
         return Outputs(tuple(entries), tuple(documents.values()), tuple(states.items()), True)
 
     def _flagged(self, change: Change) -> Change:
-        """What another instrument than the configured one raised says so."""
+        """What another instrument than the configured one raised says so, and a stepped clock."""
         record = change.record
-        if record.detector not in self._stand_ins or Flag.IDENTITY_MISMATCH in record.flags:
+        flags = _doubtful(record.flags) if self._is_doubtful else record.flags
+        if record.detector in self._stand_ins and Flag.IDENTITY_MISMATCH not in flags:
+            flags = (*flags, Flag.IDENTITY_MISMATCH)
+        if flags is record.flags:
             return change
-        flags = (*record.flags, Flag.IDENTITY_MISMATCH)
         return replace(change, record=replace(record, flags=flags))
+
+
+def _doubtful(flags: tuple[Flag, ...]) -> tuple[Flag, ...]:
+    is_told = Flag.TIME_UNSYNCHRONISED in flags
+    return flags if is_told else (*flags, Flag.TIME_UNSYNCHRONISED)

@@ -145,7 +145,7 @@ _RECORD: Final[tuple[Key[AlarmRecord], ...]] = (
     Key(
         "position",
         Kind.OBJECT,
-        "Where, if the instrument knows",
+        "Where the peak was, if the instrument knows",
         lambda r: encode_position(r.position),
         nullable=True,
         of=POSITION,
@@ -222,12 +222,18 @@ ANSWER: Final = Table[Answered](
 )
 
 
+_ASSESS_OPEN: Final = ("occurrence", "state")
+"""What an answer repeats of an assessment; the rest may be medical data."""
+
+
 def _scalars(command: Command) -> dict[str, str | int | float]:
-    """Its arguments; what may be medical data is left out."""
-    kept = {}
+    """Its arguments, those of an assessment only where they tell nothing of a person."""
+    kept: dict[str, str | int | float] = {}
     for name, value in command.arguments:
-        private = command.name == "assess" and name in ("note", "nuclides", "disposition")
-        kept[name] = "(restricted)" if private else str(value) if isinstance(value, bool) else value
+        if command.name == "assess" and name not in _ASSESS_OPEN:
+            kept[name] = "(restricted)"
+        else:
+            kept[name] = str(value) if isinstance(value, bool) else value
     return kept
 
 

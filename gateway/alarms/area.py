@@ -84,6 +84,8 @@ class AreaWide:
             if quiet and _is_common(members, trends):
                 return self._begin(members, trends, homes, now)
             return []
+        if len(trends) < LEAST and quiet and not _is_expired(group, now):
+            return []  # nobody can tell that it is over
         return self._go_on(group, _above(trends, RATIO_CLEAR), quiet, now)
 
     def _trends(self, homes: Homes) -> dict[str, Trend]:
@@ -127,12 +129,16 @@ class AreaWide:
         self, group: Group, members: Sequence[str], quiet: bool, now: Instant
     ) -> list[tuple[Group, Change]]:
         record = group.book.records[ALARM]
-        if len(members) < LEAST or not quiet or now.mono - record.raised_at.mono >= EXPIRES_S:
+        if len(members) < LEAST or not quiet or _is_expired(group, now):
             return [(group, change) for change in group.book.end(ALARM, now)]
         if tuple(members) == record.members:
             return []
         step = handling.regrouped(record, tuple(members))
         return [(group, change) for change in group.book.apply(ALARM, step, now)]
+
+
+def _is_expired(group: Group, now: Instant) -> bool:
+    return now.mono - group.book.records[ALARM].raised_at.mono >= EXPIRES_S
 
 
 def _above(trends: dict[str, Trend], ratio: float) -> list[str]:

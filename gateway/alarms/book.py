@@ -40,7 +40,7 @@ class Book:
 
         Accumulated dose does not go away and says nothing of the field.
         """
-        return not any(
+        return not self.records or not any(
             record.active and record.is_radiation and record.alarm != "dose"
             for record in self.records.values()
         )

@@ -2,8 +2,8 @@
 
 The load that an operator can bear is about one alarm in ten minutes (Bransby & Jenkinson 1998);
 a tenth of that, 0.6 per hour, may be our own false alarms. Neutron alarms have a budget for the
-whole event. Levels R4 and above, which no background reaches, have none: their part is the
-least. A gateway has its share of each, and its channels share evenly.
+whole event. Levels R4 and above need none: no background reaches them. A gateway has its share of
+each, and its channels share evenly.
 """
 
 from dataclasses import dataclass

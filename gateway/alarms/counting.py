@@ -30,15 +30,40 @@ class Counted:
     use: Usability
 
 
-def counted(measured: Measured, channel: Channel, rate_channel: Channel) -> Counted | None:
-    """The counts of one kind in a sample; None where it has none that are counts.
+_GAMMA: Final = (Channel.GAMMA_COUNTS, Channel.GAMMA_COUNT_RATE)
+_NEUTRON: Final = (Channel.NEUTRON_COUNTS, Channel.NEUTRON_COUNT_RATE)
 
-    Parts count side by side, so their counts add up and their time does not.
-    """
-    total, live_s, independent, found = 0.0, 0.0, True, False
-    flags: tuple[Flag, ...] = measured.flags
+
+def all_counts(measured: Measured) -> tuple[Counted | None, Counted | None]:
+    """Gamma and neutron counts of a sample."""
+    gamma: list[Reading] = []
+    neutrons: list[Reading] = []
     for reading in measured.readings:
-        counts = _counts(reading, channel, rate_channel)
+        if reading.channel in _GAMMA:
+            gamma.append(reading)
+        elif reading.channel in _NEUTRON:
+            neutrons.append(reading)
+    return (
+        _together(gamma, measured.flags) if gamma else None,
+        _together(neutrons, measured.flags) if neutrons else None,
+    )
+
+
+def gamma_counts(measured: Measured) -> Counted | None:
+    """Gamma counts of a sample; None where it has none that are counts."""
+    return all_counts(measured)[0]
+
+
+def neutron_counts(measured: Measured) -> Counted | None:
+    """Neutron counts of a sample; None where it has none that are counts."""
+    return all_counts(measured)[1]
+
+
+def _together(readings: list[Reading], flags: tuple[Flag, ...]) -> Counted | None:
+    """Parts count side by side, so their counts add up and their time does not."""
+    total, live_s, independent, found = 0.0, 0.0, True, False
+    for reading in readings:
+        counts = _counts(reading)
         if counts is None:
             continue
         if reading.value is None:
@@ -51,31 +76,17 @@ def counted(measured: Measured, channel: Channel, rate_channel: Channel) -> Coun
         independent = independent and reading.independent
         if reading.flags:
             flags += reading.flags
-    if not found:
-        return None
-    return Counted(round(total), live_s, independent, _use(flags))
+    return Counted(round(total), live_s, independent, _use(flags)) if found else None
 
 
-def gamma_counts(measured: Measured) -> Counted | None:
-    """Gamma counts of a sample."""
-    return counted(measured, Channel.GAMMA_COUNTS, Channel.GAMMA_COUNT_RATE)
-
-
-def neutron_counts(measured: Measured) -> Counted | None:
-    """Neutron counts of a sample."""
-    return counted(measured, Channel.NEUTRON_COUNTS, Channel.NEUTRON_COUNT_RATE)
-
-
-def _counts(reading: Reading, channel: Channel, rate_channel: Channel) -> float | None:
+def _counts(reading: Reading) -> float | None:
     """0 stands in where the reading has no number."""
     window_s = reading.window_s
     if not window_s or window_s > LONGEST_S:
         return None
-    if reading.channel is channel:
+    if reading.channel in (Channel.GAMMA_COUNTS, Channel.NEUTRON_COUNTS):
         return reading.value or 0
-    if reading.channel is rate_channel and reading.independent:
-        return (reading.value or 0) * window_s
-    return None
+    return (reading.value or 0) * window_s if reading.independent else None
 
 
 _UNCOUNTABLE: Final = frozenset(

@@ -1,8 +1,8 @@
 """The operators' desk: each command as one method, refused with a reason where it does not fit.
 
 What a command may do, and to whom, is decided by rights first; here it meets the state of the
-alarms. Nothing on this desk clears a radiation alarm: supervised close says that nothing was
-verified, and an accepted background is met by valid readings or not.
+alarms. Nothing on this desk calls a field normal: supervised close says that nothing was verified,
+an accepted background is met by valid readings or not, and with it the baseline goes.
 """
 
 import math
@@ -51,9 +51,16 @@ class Desk:
     """Carries out commands; every method raises Refusal."""
 
     def __init__(
-        self, homes: Homes, assessments: Assessments, rights: Rights, exercise: bool
+        self,
+        homes: Homes,
+        assessments: Assessments,
+        rights: Rights,
+        posts: frozenset[str],
+        *,
+        exercise: bool,
     ) -> None:
         self._exercise = exercise
+        self._posts = posts
         self._homes = homes
         self._assessments = assessments
         self._rights = rights
@@ -155,6 +162,8 @@ class Desk:
         unit = "" if value is None else "µSv/h"
         evidence = Evidence(now, _REPORT_RULE, value=value, unit=unit, indicative=True, note=text)
         post = command.get("post") or None
+        if post and post not in self._posts:
+            raise Refusal(f"no post is called {post!r}; leave it out and say the place in the text")
         home = self._homes.report(exercise=self._exercise, post=post)
         severity = Severity("info", REPORT_PRIORITY, False)
         opened = home.book.open("report", evidence, ("info",), severity)
@@ -273,13 +282,16 @@ class Desk:
     def _stop_exercise(self, command: Command, now: Instant) -> Done:
         self._rights.check(command)
         told: Told = []
+        closed: Told = []
         for home in tuple(self._homes.all()):
+            if isinstance(home, DetectorAlarms) and home.book.profile.exercise:
+                told += _of(home, home.rules.exercise_over(now))
             for record in tuple(home.book.records.values()):
                 if not record.exercise:
                     continue
                 step = handling.closed(record, now, unverified=record.active)
-                told += _closed(home, step, now, "exercise over", command.user)
-        return f"{len(told)} alarms of the exercise closed", told
+                closed += _closed(home, step, now, "exercise over", command.user)
+        return f"{len(closed)} alarms of the exercise closed", told + closed
 
     def _open(self, command: Command) -> tuple[Home, AlarmRecord]:
         home, record = self._homes.open(command.get("occurrence"))

@@ -8,7 +8,7 @@ from drivers.api import Channel
 from gateway.alarms import lifecycle
 from gateway.alarms.book import Book
 from gateway.alarms.budget import Shares
-from gateway.alarms.counting import gamma_counts, neutron_counts
+from gateway.alarms.counting import Counted, all_counts
 from gateway.alarms.device import DECLARED, DeviceAlarms
 from gateway.alarms.dose_rate import ALARM, DoseRateAlarm
 from gateway.alarms.durable import Internal
@@ -27,7 +27,8 @@ _OF_ITSELF: Final = frozenset(
 
 
 LOOK_EVERY_S: Final = 5.0
-"""How often it is looked whether rules are armed; what they find is told at once."""
+"""How often it is looked whether rules are armed; what they find is told at once, and so is what
+becomes of orders."""
 
 
 class DetectorAlarms:
@@ -53,6 +54,7 @@ class DetectorAlarms:
         self._common = NOTHING_COMMON
         self._standings: tuple[Standing, ...] = ()
         self._look_due = 0.0
+        self.looks = 0
 
     @property
     def is_blind(self) -> bool:
@@ -63,23 +65,12 @@ class DetectorAlarms:
         """One sample."""
         changes = self._heard(now)
         changes += self.device.measured(measured)
-        changes += self.loss.measured(measured)
+        gamma, neutrons = all_counts(measured)
+        changes += self.loss.measured(measured, gamma)
         self.silence.switched_off = self.device.switched_off
         if self.book.orders.maintenance and not self.is_blind and _has_number(measured):
             self._valid_at = measured.arrived.mono
-        true, estimate = dose_rates(measured)
-        sampled = Sampled(
-            measured,
-            gamma_counts(measured),
-            neutron_counts(measured),
-            true,
-            estimate,
-            self.is_blind,
-            not self.book.is_teaching,
-            self._common.is_on,
-            self._common.factor,
-            self._common.cover,
-        )
+        sampled = self._sampled(measured, gamma, neutrons)
         changes += self.dose_rate.measured(
             sampled,
             alive=not self.loss.is_running_out(measured.arrived.mono),
@@ -88,10 +79,30 @@ class DetectorAlarms:
         for watcher in self.rules.watchers:
             changes += watcher.measured(sampled)
         if self.book.records:
+            if not self.book.is_teaching:
+                self.loss.unlearn()
             if self.is_blind:
                 changes += self.book.mark_stale(now, "instrument fault")
             changes += self.book.suppress(now)
         return changes
+
+    def _sampled(
+        self, measured: Measured, gamma: Counted | None, neutrons: Counted | None
+    ) -> Sampled:
+        common = self._common
+        true, estimate = dose_rates(measured)
+        return Sampled(
+            measured,
+            gamma,
+            neutrons,
+            true,
+            estimate,
+            self.is_blind,
+            not self.book.is_teaching,
+            common.is_on,
+            common.factor,
+            common.cover,
+        )
 
     def passage(self, passage: PassageRecord, now: Instant) -> list[Change]:
         """One passage."""
@@ -110,14 +121,16 @@ class DetectorAlarms:
     def tick(self, now: Instant, *, common: Common = NOTHING_COMMON) -> list[Change]:
         """Time passes; ``common`` is the rise that it shares with others."""
         self._common = common
-        if now.mono >= self._look_due:
-            self._look_due = now.mono + LOOK_EVERY_S
-            self._standings = tuple(self.rules.standings())
+        is_ordered = self.book.orders.is_any
         changes = self.book.expire(now)
+        if is_ordered or self.book.records or now.mono >= self._look_due:
+            self._look_due = now.mono + LOOK_EVERY_S
+            self.looks += 1
+            self._standings = tuple(self.rules.standings())
         self.silence.off_duty = self.book.orders.is_off_duty
         changes += self.silence.tick(now)
         changes += self.device.tick(now)
-        for watcher in self.rules.watchers:
+        for watcher in self.rules.ticking:
             changes += watcher.tick(now)
         if self.book.records:
             changes += self.book.suppress(now)

@@ -2,7 +2,7 @@
 
 A level is reached by the best estimate of the wearer's dose, the instrument's register or the
 integral of its rates; or, marked indicative, by the upper bound over gaps alone. Dose does not go
-away: the alarm ends only when the assessor says that a new wearer or a new period begins.
+away: the alarm ends only when somebody in charge says that a new wearer or a new period begins.
 """
 
 import math

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from drivers.api import Channel
+from drivers.api import Channel, Flag
 from gateway.alarms import foldover, levels, lifecycle
 from gateway.alarms.book import Book
 from gateway.alarms.evidence import Judgement, Limits, judge
@@ -13,7 +13,7 @@ from gateway.alarms.levels import Hold, Holds, Timing, Verdict, Verdicts
 from gateway.alarms.lifecycle import Severity
 from gateway.alarms.profiles import OVER_RANGE, DetectorProfile
 from gateway.alarms.record import Change, Evidence
-from gateway.alarms.usability import Seen
+from gateway.alarms.usability import Seen, Usability
 from gateway.alarms.watcher import Sampled
 from gateway.alarms.windows import CountWindows
 from gateway.values import Instant, Measured
@@ -59,7 +59,7 @@ class DoseRateAlarm:
         if seen is None:
             return []
         if self._fold_limits is not None:
-            self._watch_fold(self._fold_limits, measured, seen, background)
+            self._watch_fold(self._fold_limits, sampled, seen, background)
         if estimate is None and not self.holds and self._is_plain(seen):
             return []
         judgement = judge(measured, true, estimate, self._windows, self._limits)
@@ -100,14 +100,14 @@ class DoseRateAlarm:
         )
 
     def _watch_fold(
-        self, limits: FoldLimits, measured: Measured, seen: Seen, background: float | None
+        self, limits: FoldLimits, sampled: Sampled, seen: Seen, background: float | None
     ) -> None:
         by_counts = self._book.profile.max_count_rate is not None
-        value = _count_rate(measured) if by_counts else seen.value
+        value = _count_rate(sampled) if by_counts else seen.value
         if seen.beyond:
             value = limits.top
         if value is not None:
-            at = measured.arrived.mono
+            at = sampled.measured.arrived.mono
             self.fold = foldover.step(
                 self.fold, value, at, limits, background if by_counts else None
             )
@@ -146,7 +146,8 @@ class DoseRateAlarm:
         before, evidence, at = self.holds, judgement.evidence, measured.at
         self.holds, reached, left = levels.step(before, verdicts, judgement.true, timing)
         if self.fold.suspect:
-            evidence = replace(evidence, note="suspect fold-over")
+            flags = (*evidence.flags, Flag.SUSPECT_FOLD_OVER)
+            evidence = replace(evidence, note="suspect fold-over", flags=flags)
         record = self._book.records.get(ALARM)
         if record is None or not record.active:
             if not reached:
@@ -201,11 +202,12 @@ def _fold_limits(profile: DetectorProfile) -> FoldLimits | None:
     return None if top is None else FoldLimits(top, profile.silence_s)
 
 
-def _count_rate(measured: Measured) -> float | None:
-    """Gamma counts per second of all parts; None without."""
-    basis = measured.counts
-    if basis is not None and basis.live_s > 0:
-        return basis.counts / basis.live_s
-    values = [r.value for r in measured.readings if r.channel is Channel.GAMMA_COUNT_RATE]
+def _count_rate(sampled: Sampled) -> float | None:
+    """Gamma counts per second of all parts, smoothed if there are no others; None without."""
+    counted = sampled.gamma
+    if counted is not None:
+        return None if counted.use is Usability.NOT else counted.counts / counted.live_s
+    readings = sampled.measured.readings
+    values = [r.value for r in readings if r.channel is Channel.GAMMA_COUNT_RATE]
     numbers = [value for value in values if value is not None]
     return sum(numbers) if numbers else None

@@ -46,7 +46,8 @@ def encode(record: AlarmRecord, internal: Internal) -> bytes:
 def decode(data: bytes, now: Instant) -> tuple[AlarmRecord, Internal]:
     """The alarm of that state. Raises DamagedState.
 
-    Monotonic times of another boot mean nothing: all are set to now, wall times stay as labels.
+    Monotonic times of another boot mean nothing: all are set to now, and the first one so long ago
+    as the condition is known to have lasted; wall times stay as labels.
     """
     try:
         saved = _SAVED.validate_json(data)
@@ -63,7 +64,7 @@ def _shifted(record: AlarmRecord, mono: float) -> AlarmRecord:
 
     return replace(
         record,
-        raised_at=Instant(record.raised_at.wall, mono),
+        raised_at=Instant(record.raised_at.wall, mono - record.lasted_s),
         annunciated_at=Instant(record.annunciated_at.wall, mono),
         peak_at=shift(record.peak_at),
         returned_at=shift(record.returned_at),

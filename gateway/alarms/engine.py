@@ -54,6 +54,7 @@ class AlarmEngine:
         *,
         rights: Rights | None = None,
         stand_ins: Mapping[str, DetectorProfile] = MappingProxyType({}),
+        posts: frozenset[str] = frozenset(),
         boot: str = "",
         exercise: bool = False,
     ) -> None:
@@ -67,7 +68,9 @@ class AlarmEngine:
             {name: self._watch(profile) for name, profile in profiles.items()}, new_id
         )
         self._assessments = Assessments()
-        self._desk = Desk(self._homes, self._assessments, rights or Rights(()), exercise)
+        self._desk = Desk(
+            self._homes, self._assessments, rights or Rights(()), posts, exercise=exercise
+        )
         self._incidents = Incidents()
         self._outages = Outages()
         self._areas = (AreaWide(exercise=False), AreaWide(exercise=True))

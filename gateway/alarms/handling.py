@@ -58,6 +58,24 @@ def linked(record: AlarmRecord, incident: str) -> Step:
     return after, ((AlarmEvent.INCIDENT, after),)
 
 
+def corroborated(record: AlarmRecord, at: Instant) -> Step:
+    """A second instrument says the same: of priority 1, to be acknowledged anew."""
+    if record.priority == 1:
+        return record, ()
+    revision = record.revision + 1
+    after = replace(
+        record,
+        priority=1,
+        revision=revision,
+        annunciated_revision=revision,
+        annunciated_at=at,
+        acknowledged=False,
+        acknowledged_by="",
+        acknowledged_at=None,
+    )
+    return after, ((AlarmEvent.ESCALATED, after),)
+
+
 def regrouped(record: AlarmRecord, members: tuple[str, ...]) -> Step:
     """The detectors that a group alarm is about have changed."""
     after = replace(record, members=members, revision=record.revision + 1)

@@ -29,6 +29,8 @@ KEPT: Final = 1000
 EARTH_M: Final = math.degrees(111_320.0)
 """The radius that belongs to the length of a degree that places are counted with."""
 _IDENTIFIED: Final = "nuclide"
+_THREAT: Final = "I1"
+_GRAVE: Final = frozenset({_THREAT, "N1"})
 Place = tuple[float, float]
 Linked = list[tuple[Home, Change]]
 
@@ -55,6 +57,8 @@ class Incidents:
     def note(self, change: Change, home: Home, homes: Homes) -> Linked:
         """The links that a raised radiation alarm makes."""
         record = change.record
+        if change.event is AlarmEvent.ESCALATED and record.incident and record.level == _THREAT:
+            return self._corroborate(record.incident, change.at, homes)
         if change.event is not AlarmEvent.RAISED or not record.is_radiation:
             return []
         if record.detector.startswith("@"):
@@ -90,7 +94,22 @@ class Incidents:
                 home, record = found
                 changes = home.book.apply(record.alarm, handling.linked(record, incident), at)
                 linked += [(home, change) for change in changes]
-        return linked
+        return linked + self._corroborate(incident, at, homes)
+
+    def _corroborate(self, incident: str, at: Instant, homes: Homes) -> Linked:
+        """Two instruments that name a threat, or one and a neutron alarm on another."""
+        names = [name for name, one in self._incident.items() if one == incident]
+        found = [where for name in names if (where := homes.find(name)) is not None]
+        grave = [(home, one) for home, one in found if one.level in _GRAVE]
+        if len({record.detector for _, record in grave}) < 2:
+            return []
+        note = "a second instrument says so too"
+        return [
+            (home, change)
+            for home, record in grave
+            if record.level == _THREAT
+            for change in home.book.apply(record.alarm, handling.corroborated(record, at), at, note)
+        ]
 
 
 def _at_once(mine: _Raised, lately: list[_Raised]) -> frozenset[str]:

@@ -45,7 +45,7 @@ def escalated(
         annunciated_at=evidence.at,
         rule=evidence.rule,
         level=severity.level,
-        priority=severity.priority,
+        priority=min(record.priority, severity.priority),
         latched=record.latched or severity.latched,
         acknowledged=False,
         acknowledged_by="",
@@ -88,7 +88,10 @@ def grown(record: AlarmRecord, evidence: Evidence) -> Step:
     value = evidence.value
     if value is None or not _exceeds(value, record.peak):
         return record, ()
-    after = replace(record, peak=value, peak_at=evidence.at)
+    if record.lower_bound is not None and value < record.lower_bound:
+        return record, ()  # over range it was more than that
+    position = evidence.position or record.position
+    after = replace(record, peak=value, peak_at=evidence.at, position=position)
     if record.announced_peak is not None and value < PEAK_GROWTH * record.announced_peak:
         return after, ()
     after = replace(_measured(after, evidence), announced_peak=value, revision=record.revision + 1)

@@ -172,8 +172,9 @@ class MovingRise(Quiet):
             return (Standing(ALARM, False, reason),)
         rises = []
         for window in course.windows:
-            expected = (course.rate or 0.0) * window.seconds
-            counts = poisson_threshold(round(expected, 6), self._alpha(window)) - expected
+            # Whole counts: what is told is a round figure, and few different ones are worked out.
+            expected = round((course.rate or 0.0) * window.seconds)
+            counts = poisson_threshold(expected, self._alpha(window)) - expected
             empirical = self._raise_at * course.deviation(window)
             rises.append(max(empirical, counts / window.seconds))
         known = self._background() + facts(smallest_rise=min(rises), smallest_unit="1/s")

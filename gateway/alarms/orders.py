@@ -56,6 +56,12 @@ class Orders:
     duty: Order | None = None
 
     @property
+    def is_any(self) -> bool:
+        """Whether there is an order at all."""
+        single = self.maintenance or self.test_source or self.duty
+        return bool(single or self.shelves or self.silenced)
+
+    @property
     def is_off_duty(self) -> bool:
         """Whether nobody expects anything of the detector."""
         return self.duty is not None
@@ -74,6 +80,8 @@ class Orders:
 
     def expired(self, now: Instant) -> list[Order]:
         """Takes away the orders whose time is over."""
+        if not self.is_any:
+            return []
         over = [order for order in self.all() if order.until <= now.mono]
         for order in over:
             self.end(order)

@@ -130,6 +130,7 @@ class PortalStatistics(Quiet):
         self._neutrons = _Vacant(NEUTRON_BACKGROUND_S, Quantity.NEUTRON_COUNT_RATE)
         self._now: _Occupancy | None = None
         self._over: _Occupancy | None = None
+        self._seen_vacant: Instant | None = None
 
     def measured(self, sampled: Sampled) -> list[Change]:
         """One sample; one that does not speak of the lane may still tell a background."""
@@ -184,6 +185,7 @@ class PortalStatistics(Quiet):
             self._over, self._now = self._now, None
             self._gamma.leave()
             self._neutrons.leave()
+        self._seen_vacant = sampled.arrived
         if not sampled.alarming and not sampled.blind:
             self._gamma.learn(sampled.gamma, sampled.at)
             self._neutrons.learn(sampled.neutrons, sampled.at)
@@ -193,10 +195,14 @@ class PortalStatistics(Quiet):
         arrived, now = sampled.arrived, self._now
         if now is None or arrived.mono - now.heard.mono > self._gap_s:
             bases = self._gamma.basis, self._neutrons.basis
-            now = _Occupancy(sampled.at, arrived, arrived, *bases)
+            began = self._seen_vacant  # it came after that, and before it was seen itself
+            if began is None or arrived.mono - began.mono > self._gap_s:
+                began = arrived
+            now = _Occupancy(sampled.at, began, arrived, *bases)
             self._now, self._over = now, None
         now.add(sampled)
-        if arrived.mono - now.began.mono < STUCK_S or self._book.is_active(STUCK):
+        lasts_s = arrived.mono - now.began.mono + _ROUNDING_S
+        if lasts_s < STUCK_S or self._book.is_active(STUCK):
             return []
         evidence = Evidence(arrived, _STUCK_RULE, note="blocked sensor, or somebody stays")
         return self._book.open_discrete(STUCK, evidence)

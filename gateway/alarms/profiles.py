@@ -92,7 +92,6 @@ class Discrete:
 
 
 DISCRETE: Final = {
-    "sampling_insufficient": Discrete("H2", 4),
     "calibration_overdue": Discrete("H2", 4),
     "clock_offset": Discrete("H2", 4),
     "position_lost": Discrete("H2", 4),

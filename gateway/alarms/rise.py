@@ -93,6 +93,7 @@ class GammaRise(Quiet):
         self._last: float | None = None
         self._due_s = self._suspected_s = self._accepting_s = self._clean_s = 0.0
         self._calm_since: float | None = None
+        self._was_blind = False
 
     def measured(self, sampled: Sampled) -> list[Change]:
         """One sample: its counts are tested first and learned after."""
@@ -104,6 +105,9 @@ class GammaRise(Quiet):
         measured = sampled.measured
         if not self._continues(gamma, measured.at.mono):
             return []
+        if self._was_blind and not sampled.blind:
+            self._run.clear()  # zeros of a dead tube are nothing that one could rise from
+        self._was_blind = sampled.blind
         run, limits, live_s = self._run, self._limits, gamma.live_s
         run.add(gamma.counts, live_s)
         is_clean = (

@@ -15,7 +15,7 @@ from gateway.alarms.moving import MovingRise
 from gateway.alarms.neutron import NeutronRise
 from gateway.alarms.nuclide import NuclideAlarm
 from gateway.alarms.orders import Order
-from gateway.alarms.portal import PortalStatistics
+from gateway.alarms.portal import STUCK, PortalStatistics
 from gateway.alarms.ratio import GammaRatio
 from gateway.alarms.record import Change
 from gateway.alarms.rise import GammaRise
@@ -39,6 +39,7 @@ class Rules:
         self, book: Book, shares: Shares, off_delay_s: float, dose: DoseAlarm | None = None
     ) -> None:
         ways = book.profile.ways
+        self._book = book
         self._shares = shares
         self._off_delay_s = off_delay_s
         self._frozen = FrozenValue(book)
@@ -62,6 +63,8 @@ class Rules:
         if self._dose is not None:
             watchers.append(self._dose)
         self.watchers = tuple(watchers)
+        self.ticking = tuple(one for one in watchers if "tick" in type(one).__dict__)
+        """Those that do not leave ``tick`` to the default."""
         self.by_alarm: dict[str, Watcher] = {
             alarm: watcher for watcher in self.watchers for alarm in watcher.alarms
         }
@@ -90,13 +93,18 @@ class Rules:
             raise Refusal("this detector measures no person's dose")
         return self._dose.accept(now)
 
+    def exercise_over(self, now: Instant) -> list[Change]:
+        """Nobody has received the dose of an exercise: it begins at zero."""
+        return [] if self._dose is None else self._dose.accept(now)
+
     def commission(self, is_commissioned: bool) -> None:
         """A source check at the site is recorded, or no more."""
         self._upkeep.commissioned = is_commissioned
 
     def doubts(self) -> tuple[str, ...]:
         """Why its readings are not to be trusted in full."""
-        return self._upkeep.reasons()
+        blocked = ("lane blocked: no passage is judged",) if self._book.is_active(STUCK) else ()
+        return blocked + self._upkeep.reasons()
 
     def dose(self) -> DoseStatus | None:
         """What its wearer has received."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from drivers.api import Channel, Flag, Reading
 from gateway.alarms.book import Book
+from gateway.alarms.counting import Counted
 from gateway.alarms.record import Change, Evidence, Rule
 from gateway.alarms.usability import Usability, usability
 from gateway.values import Instant, Measured
@@ -126,6 +127,7 @@ class LossOfCounts:
         )
         self.watch = CountWatch()
         self.is_lost = False
+        self._before = self.watch
 
     def relearn(self, counts: float, live_s: float, age_s: float) -> None:
         """The background of before a restart; it only says how likely zeros are, so it keeps."""
@@ -137,21 +139,23 @@ class LossOfCounts:
         last = self.watch.last_at
         return self.watch.zeros > 0 and last is not None and at - last <= self._gap_s
 
-    def measured(self, measured: Measured) -> list[Change]:
-        """What a sample's gamma counts say."""
-        found = _gamma_counts(measured)
-        if found is None:
-            return []
-        counts, live_s, flags = found
-        use = usability(flags)
-        if use is Usability.NOT:
-            return []
-        learns = (
-            use is Usability.FULL
-            and Flag.HIGH_RANGE_DETECTOR not in flags
-            and self._book.is_teaching
-            and not self.is_lost
-        )
+    def measured(self, measured: Measured, gamma: Counted | None) -> list[Change]:
+        """What a sample's gamma counts say; without counts, its rates."""
+        if gamma is not None and gamma.use is Usability.FULL:
+            counts: float = gamma.counts
+            live_s: float | None = gamma.live_s
+            learns = True
+        else:
+            found = _gamma_counts(measured)
+            if found is None:
+                return []
+            counts, live_s, flags = found
+            use = usability(flags)
+            if use is Usability.NOT:
+                return []
+            learns = use is Usability.FULL and Flag.HIGH_RANGE_DETECTOR not in flags
+        learns = learns and not self.is_lost and self._book.is_teaching
+        self._before = self.watch
         self.watch = watch(self.watch, counts, live_s, measured.arrived.mono, self._gap_s, learns)
         if self.is_lost and counts > 0:
             self.is_lost = False
@@ -160,6 +164,11 @@ class LossOfCounts:
             self.is_lost = True
             return self._raise(measured)
         return []
+
+    def unlearn(self) -> None:
+        """The newest sample is one that alarms: what it counted is no background."""
+        before = self._before
+        self.watch = replace(self.watch, counts=before.counts, live_s=before.live_s)
 
     def _raise(self, measured: Measured) -> list[Change]:
         background = self.watch.background or 0.0

@@ -10,7 +10,7 @@ from typing import Final
 from gateway.alarms.durable import Internal
 from gateway.alarms.record import AlarmRecord, Change
 from gateway.alarms.usability import Usability
-from gateway.alarms.watcher import Quiet, Sampled, Trend
+from gateway.alarms.watcher import Learned, Quiet, Sampled, Trend
 from gateway.values import Instant
 
 BLOCK_S: Final = 20.0
@@ -18,8 +18,9 @@ KEPT: Final = 45
 REFERENCE: Final = 15
 NEWEST: Final = 3
 LEAST: Final = 6
+EXPIRES_S: Final = 300.0
 """A minute against the oldest five of fifteen minutes, or the oldest third of what there is from
-two minutes on: own choice."""
+two minutes on; blocks from before a restart hold for five: own choices."""
 
 
 class CountTrend(Quiet):
@@ -61,6 +62,15 @@ class CountTrend(Quiet):
             return None
         ratio = newest / NEWEST / (older / reference)
         return Trend(ratio, ratio * math.sqrt(1 / newest + 1 / older))
+
+    def learned(self) -> Learned | None:
+        """The blocks, so that a rise over the area outlives a restart."""
+        return {"blocks": list(self._blocks)} if self._blocks else None
+
+    def relearn(self, learned: Learned, age_s: float, now: Instant) -> None:
+        """After some minutes the time between the blocks would not be what it seems."""
+        if age_s <= EXPIRES_S:
+            self._blocks.extend(float(block) for block in learned["blocks"])
 
     def restore(self, record: AlarmRecord, internal: Internal, now: Instant) -> None:
         """It keeps no alarm."""

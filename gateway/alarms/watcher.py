@@ -14,9 +14,11 @@ Learned = dict[str, Any]
 """What a rule has learned, as JSON: numbers, texts, lists and objects of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sampled:
     """One sample with what all rules ask of it; times on the monotonic clock.
+
+    Nobody changes one. It is not frozen because it is made for every sample, and that costs.
 
     ``true`` and ``estimate`` are its dose rates. ``blind``: the instrument declares a fault or has
     lost its counts, so it clears nothing and teaches nothing. ``alarming``: a radiation alarm of

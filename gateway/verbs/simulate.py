@@ -4,13 +4,16 @@ import argparse
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
 from config.problem import ConfigErrors, format_problem
 from config.scenario import Scenario, examine_scenario
 from gateway.alarms.record import AlarmEvent
+from gateway.journal_file import JournalUnusable
+from gateway.journal_look import journal_outputs
 from gateway.values import Outputs
 from gateway.verbs.heard import unanswered, unmet
 from gateway.verbs.live import play_live
@@ -34,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="another seed than the file's")
     parser.add_argument("--seeds", type=int, metavar="N", help="play N seeds, a line for each")
     parser.add_argument("--summary", action="store_true", help="print only what was raised")
+    parser.add_argument(
+        "--journal", type=Path, metavar="DIR", help="keep a journal there, for the verb why"
+    )
     parser.add_argument("--only", action="append", choices=KINDS, help="print only this kind")
     parser.add_argument("--live", action="store_true", help="open ports and play in real time")
     parser.add_argument("--directory", type=Path, help="with --live: where ports and files go")
@@ -58,6 +64,9 @@ def run(arguments: argparse.Namespace) -> Exit:
     except (NoCounts, NoSimulator, BadSettings) as error:
         complain(f"{arguments.scenario}: {error}")
         return Exit.USAGE
+    except JournalUnusable as error:
+        complain(str(error))
+        return Exit.FAULT
 
 
 class BadSettings(ValueError):
@@ -84,11 +93,13 @@ def _play_once(scenario: Scenario, arguments: argparse.Namespace) -> Exit:
     play = _new_play(scenario, arguments.seed)
     wanted = frozenset(arguments.only or KINDS) if not arguments.summary else frozenset()
     counts: Counter[str] = Counter()
-    for outputs in play.outputs():
-        for kind, body in _bodies(outputs):
-            counts[kind] += 1
-            if kind in wanted:
-                say(body.decode())
+    with _journal(arguments.journal) as store:
+        for outputs in play.outputs():
+            store(outputs)
+            for kind, body in _bodies(outputs):
+                counts[kind] += 1
+                if kind in wanted:
+                    say(body.decode())
     failed = _failures(scenario, play)
     if arguments.summary:
         say(json.dumps(_summary(scenario, play, failed), ensure_ascii=False))
@@ -97,6 +108,15 @@ def _play_once(scenario: Scenario, arguments: argparse.Namespace) -> Exit:
     for line in failed:
         complain(line)
     return Exit.FAULT if failed else Exit.WELL
+
+
+def _journal(directory: Path | None) -> AbstractContextManager[Callable[[Outputs], None]]:
+    """Where outputs are stored: nowhere, unless a folder is named."""
+    return nullcontext(_forget) if directory is None else journal_outputs(directory)
+
+
+def _forget(outputs: Outputs) -> None:
+    """Nothing is stored."""
 
 
 def _play_seeds(scenario: Scenario, arguments: argparse.Namespace) -> Exit:
@@ -112,7 +132,9 @@ def _play_seeds(scenario: Scenario, arguments: argparse.Namespace) -> Exit:
         if arguments.summary:
             say(json.dumps(_summary(scenario, play, failed), ensure_ascii=False))
         else:
-            raised = Counter({_name(each): int(str(each["count"])) for each in play.heard.raised()})
+            raised: Counter[str] = Counter()
+            for each in play.heard.raised():
+                raised[_name(each)] += int(str(each["count"]))
             total.update(raised)
             say("; ".join([f"seed {seed}: {_listed(raised)}", *failed]))
     if not arguments.summary:

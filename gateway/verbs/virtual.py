@@ -70,6 +70,7 @@ class VirtualPlay:
         self._down_until = 0.0
         self._identities: dict[str, Identity] = {}
         self._must_meet = True
+        self._must_start = False
         self._order = count()
         self._events: list[tuple[float, int, Event]] = []
         self._after: list[GatewayAction] = []
@@ -142,6 +143,8 @@ class VirtualPlay:
     def _meet(self, at_s: float) -> Iterator[Outputs]:
         """A gateway that starts opens its links and asks everybody who he is."""
         self._must_meet = False
+        if self._must_start:
+            yield from self._restart(at_s)
         for detector, cable in self._cables.items():
             if cable.plugged:
                 yield from self._step(at_s, LinkChanged(detector, LinkState.READING))
@@ -150,6 +153,13 @@ class VirtualPlay:
             if cable.is_up and detector in self._identities:
                 who = Sample((), identity=self._identities[detector])
                 yield from self._step(at_s, Arrived(detector, who, self._instant(at_s)))
+
+    def _restart(self, at_s: float) -> Iterator[Outputs]:
+        self._must_start = False
+        self._pipeline = self._new_pipeline(at_s)
+        restored = self._pipeline.restore(self._states, self._instant(at_s))
+        self.heard.note(restored.entries, at_s)
+        yield self._kept(restored)
 
     def _tell(self, heard: list[tuple[float, str, Output]], to_s: float) -> Iterator[Outputs]:
         for at_s, detector, output in heard:
@@ -208,11 +218,8 @@ class VirtualPlay:
                 data = noise.randbytes(event.bytes) if text is None else text.encode()
                 self._sessions[event.detector].inject(data)
             case GatewayAction(down_s=down_s):
-                self._down_until, self._must_meet = now_s + down_s, True
-                self._pipeline = self._new_pipeline(now_s)
-                restored = self._pipeline.restore(self._states, self._instant(now_s))
-                self.heard.note(restored.entries, now_s)
-                yield self._kept(restored)
+                self._down_until = now_s + down_s
+                self._must_meet = self._must_start = True
             case ClockStep(step_s=step_s):
                 self._wall_offset += step_s
             case _:

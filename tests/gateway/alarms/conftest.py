@@ -137,6 +137,7 @@ class Fleet:
             lambda: f"o{next(self.ids)}",
             rights=Rights(self.users),
             stand_ins=self.stand_ins,
+            posts=frozenset(("gate-1", "gate-3")),
             boot=self.boot,
             exercise=self.exercise,
         )

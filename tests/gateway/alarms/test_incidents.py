@@ -126,8 +126,9 @@ def test_nine_far_apart_are_no_flood(fleet):
 
 
 def test_a_bridge_joins_two_suggestions(fleet):
-    bench = fleet(prd("a", 0.0, 0.0), prd("b", 20.0, 0.0), prd("c", 180.0, 0.0),
-                  prd("d", 190.0, 0.0), prd("e", 100.0, 0.0))  # fmt: skip
+    """Those that are too far from it come with those that are near it."""
+    places = {"a": -60.0, "b": 20.0, "c": 180.0, "d": 250.0, "e": 100.0}
+    bench = fleet(*(prd(name, x_m, 0.0) for name, x_m in places.items()))
     bench.wait(3)
     for name in "abcd":
         raise_one(bench, name)
@@ -208,3 +209,33 @@ def test_distances_anywhere_on_earth(latitude, longitude, way_m):
 
 def test_distances_on_a_plan():
     assert distance((10.0, 20.0), (40.0, 60.0)) == pytest.approx(50.0, rel=1e-6)
+
+
+def name_nuclide(bench, detector, nuclide, category):
+    reading = Reading(Channel.NUCLIDE, 0.9, "1", part=nuclide, raw=category)
+    return bench.sample(reading, detector=detector)
+
+
+def test_a_threat_that_a_second_instrument_names_is_of_priority_1(fleet):
+    """I1 is of priority 2, and 1 with a second instrument."""
+    spectral = "Spectroscopic Personal Radiation Detector"
+    bench = fleet(*(DetectorProfile(name, spectral, post="gate") for name in "ab"))
+    bench.wait(3)
+    name_nuclide(bench, "a", "Co-60", "industrial")
+    alarm = bench.find("nuclide", "a")
+    assert (alarm.level, alarm.priority) == ("I1", 2)
+    bench.command("acknowledge", occurrence=alarm.occurrence)
+    name_nuclide(bench, "b", "Co-60", "industrial")
+    both = [bench.find("nuclide", name) for name in "ab"]
+    assert [one.priority for one in both] == [1, 1]
+    assert not any(one.acknowledged for one in both)
+    assert both[0].incident == both[1].incident
+
+
+def test_a_patient_that_two_instruments_name_stays_as_it_is(fleet):
+    spectral = "Spectroscopic Personal Radiation Detector"
+    bench = fleet(*(DetectorProfile(name, spectral, post="gate") for name in "ab"))
+    bench.wait(3)
+    for name in "ab":
+        name_nuclide(bench, name, "I-131", "medical")
+    assert [bench.find("nuclide", name).priority for name in "ab"] == [4, 4]

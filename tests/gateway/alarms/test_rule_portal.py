@@ -287,9 +287,9 @@ def test_two_occupancies_are_two_statistics():
 def test_a_blocked_lane_is_a_fault_after_five_minutes():
     bench = Bench()
     bench.gamma(1000.0, 30, occupied=False)
-    bench.gamma(1500.0, 300, occupied=True)
+    bench.gamma(1500.0, 299.8, occupied=True)
     assert bench.stuck is None
-    bench.gamma(1500.0, 60, occupied=True)
+    bench.gamma(1500.0, 0.2, occupied=True)  # five minutes since the lane was last seen vacant
     record = bench.stuck
     assert (record.level, record.priority, record.latched) == ("H1", 3, False)
     assert not record.is_radiation

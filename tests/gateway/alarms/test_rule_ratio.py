@@ -517,13 +517,15 @@ def test_an_estimate_from_smoothed_counts_is_indicative():
 
 
 def test_under_an_area_wide_advisory_it_is_covered_up_to_twice_the_baseline():
+    """By chance 30 s of 42 counts a second, 5 % more than that, may be no more than it."""
     post = Post().surveyed(20.0)
     post.area_wide = True
     assert post.counts(36.0, 300) == []
     assert post.rule.covered
     assert post.rule.rising()
     assert post.facts["covered"] == 1
-    assert post.counts(42.0, 60) == ["raised"]
+    assert post.counts(42.0, 60) == []
+    assert post.counts(46.0, 60) == ["raised"]
     assert not post.rule.covered
 
 
@@ -531,7 +533,7 @@ def test_under_an_area_wide_advisory_the_rise_in_dose_rate_counts_too():
     post = Post().surveyed(20.0, dose=0.2)
     post.area_wide = True
     assert post.counts(34.0, 300, dose=0.34) == []
-    assert post.counts(36.0, 60, dose=0.36) == ["raised"]
+    assert post.counts(40.0, 60, dose=0.40) == ["raised"]
 
 
 def test_it_is_raised_when_the_advisory_ends_and_stays_when_one_begins():
