@@ -180,6 +180,14 @@ class Replace(Command):
     reason: str = ""
 
 
+class NewWearer(Command):
+    """Another person wears a detector: the dose begins at zero."""
+
+    do: Literal["new_wearer"]
+    detector: Id
+    reason: str = ""
+
+
 class Report(Command):
     """An information alert entered by hand; the dose rate is handed on in µSv/h."""
 
@@ -219,6 +227,7 @@ Commands = (
     | Baseline
     | Commission
     | Replace
+    | NewWearer
     | Report
     | StopExercise
     | AskAgain

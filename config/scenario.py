@@ -31,7 +31,13 @@ from config.models import (
 )
 from config.problem import ConfigErrors, Findings, Problem, Severity
 from config.scenario_checks import check_scenario
-from config.scenario_detectors import DEFAULT_DRIVER, ScenarioDetector, copies_of, period_of
+from config.scenario_detectors import (
+    DEFAULT_DRIVER,
+    ScenarioDetector,
+    copies_of,
+    period_of,
+    speaks_json_lines,
+)
 from config.scenario_world import (
     Background,
     BackgroundChange,
@@ -46,7 +52,7 @@ from config.scenario_world import (
     Xray,
     Zone,
 )
-from config.tables import Table, text
+from config.tables import Table, part, text
 
 
 class Scenario(Strict):
@@ -155,7 +161,7 @@ def _advise_on_alarms(findings: Findings) -> None:
 
 
 def complete(data: Table) -> Table:
-    """The same data, except that detectors have a driver, and the class of their archetype."""
+    """The same data, except that detectors have a driver, the class of their archetype, counts."""
     detectors = data.get("detector")
     if not isinstance(detectors, list):
         return data
@@ -167,4 +173,13 @@ def _completed(detector: object) -> object:
         return detector
     archetype = ARCHETYPES.get(text(detector, "archetype") or "")
     usual = {"driver": DEFAULT_DRIVER} | ({"class": archetype.detector_class} if archetype else {})
-    return usual | detector
+    return usual | detector | _with_counts(detector)
+
+
+def _with_counts(detector: Table) -> Table:
+    """The settings of an area monitor, with the counts that ``max_count_rate`` is judged by."""
+    settings = part(detector, "settings")
+    is_fixed = detector.get("archetype") == "AREA" and speaks_json_lines(text(detector, "driver"))
+    if "max_count_rate" not in detector or not is_fixed or settings.get("rate_only"):
+        return {}
+    return {"settings": {"counts": True} | settings}

@@ -131,6 +131,7 @@ ACTIONS = """
 { do = "baseline", detector = "d", mode = "survey", survey_s = 60 }
 { do = "commission", detector = "d", reason = "checked" }
 { do = "replace", detector = "d", serial_number = "2" }
+{ do = "new_wearer", detector = "d", reason = "next shift" }
 { do = "report", text = "unattended case", dose_rate = "3 µSv/h" }
 { do = "stop_exercise", user = "leader" }
 { do = "history", lane = "alarms", from_seq = 1 }
