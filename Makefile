@@ -43,7 +43,8 @@ format: venv ## formats and writes generated files
 torture: venv packages ## the long forms of the tests: outages, kills, statistics
 	$(BIN)/pytest -m torture --timeout 3600
 
-bench: venv packages ## CPU per sample, latency, memory
+bench: venv packages ## cost of the alarm rules; CPU per sample, latency, memory
+	$(BIN)/python tests/bench/rules.py --detectors 60
 	$(BIN)/python tests/bench/measure.py --detectors 100 1000 --seconds 60
 
 lock: ## new lock files from pyproject.toml (needs uv)

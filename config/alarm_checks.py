@@ -274,7 +274,8 @@ def _check_sampling(findings: Findings, subject: _Subject) -> None:
         findings.advice(
             (*subject.path, "driver"),
             f"its readings may be {pace_s:g} s apart: {_caught(pace_s)}",
-            "set profile.sampling_s if this instrument is faster",
+            "set profile.sampling_s if this instrument is faster; counts over the whole time "
+            "dilute a short pass, and do not miss it",
         )
 
 
@@ -292,7 +293,7 @@ def _pace_s(subject: _Subject) -> float:
 
 def _caught(every_s: float) -> str:
     chance = min(1.0, PASS_S / every_s)
-    return f"{_PASS}, and is caught in {100 * chance:.0f} % of all passes"
+    return f"{_PASS}, and instantaneous readings catch it in {100 * chance:.0f} % of all passes"
 
 
 def _check_doses(findings: Findings) -> None:

@@ -325,9 +325,9 @@ class Budget(Strict):
     rises_per_hour: Annotated[
         float, Field(gt=0, le=60, description="R1, R2 and levels judged by counts, together")
     ] = 0.6
-    neutrons_per_event: Annotated[
-        float, Field(gt=0, le=100, description="N1 in a whole event")
-    ] = 1.0
+    neutrons_per_event: Annotated[float, Field(gt=0, le=100, description="N1 in a whole event")] = (
+        1.0
+    )
     event_h: Annotated[float, Field(gt=0, le=10_000, description="how long the event lasts")] = 24.0
     share: Annotated[float, Field(gt=0, le=1, description="this gateway's part of both")] = 1.0
     operators: Annotated[int, Field(ge=1, le=1000, description="who share the alarms")] = 1

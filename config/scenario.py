@@ -4,6 +4,7 @@ What its tables say is in ``config.scenario_world``, ``config.scenario_detectors
 ``config.actions``.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from config.actions import Event, Expectation
 from config.alarm_checks import check_alarms
-from config.archetypes import ARCHETYPES
+from config.archetypes import ARCHETYPES, Archetype
 from config.document import read_document
 from config.explain import explain
 from config.models import (
@@ -161,7 +162,7 @@ def _advise_on_alarms(findings: Findings) -> None:
 
 
 def complete(data: Table) -> Table:
-    """The same data, except that detectors have a driver, the class of their archetype, counts."""
+    """The same data, except that detectors have what their archetype and settings imply."""
     detectors = data.get("detector")
     if not isinstance(detectors, list):
         return data
@@ -173,13 +174,31 @@ def _completed(detector: object) -> object:
         return detector
     archetype = ARCHETYPES.get(text(detector, "archetype") or "")
     usual = {"driver": DEFAULT_DRIVER} | ({"class": archetype.detector_class} if archetype else {})
-    return usual | detector | _with_counts(detector)
+    return usual | detector | (_with_counter(detector, archetype) if archetype else {})
 
 
-def _with_counts(detector: Table) -> Table:
-    """The settings of an area monitor, with the counts that ``max_count_rate`` is judged by."""
+def _with_counter(detector: Table, archetype: Archetype) -> Table:
+    """What a counter that hides its folding shows at most, and the counts to judge it by."""
     settings = part(detector, "settings")
-    is_fixed = detector.get("archetype") == "AREA" and speaks_json_lines(text(detector, "driver"))
-    if "max_count_rate" not in detector or not is_fixed or settings.get("rate_only"):
+    is_silent = settings.get("rate_only") or settings.get("counts") is False
+    counts = archetype.background_cps is not None and archetype.name != "RPM"
+    if is_silent or not counts or not speaks_json_lines(text(detector, "driver")):
         return {}
-    return {"settings": {"counts": True} | settings}
+    told: dict[str, object] = {}
+    if settings.get("signals_over_range") is False and "max_count_rate" not in detector:
+        most = _most(detector, archetype)
+        told |= {"max_count_rate": f"{most:.6g} cps"} if most else {}
+    if "max_count_rate" in detector or told:
+        told["settings"] = {"counts": True} | settings
+    return told
+
+
+def _most(detector: Table, archetype: Archetype) -> float | None:
+    """The greatest rate in 1/s that a paralysable counter registers; None for others."""
+    tau_s, folds = archetype.dead_time_s, archetype.is_paralysable
+    if "dead_time" in detector:
+        dead = part(detector, "dead_time")
+        tau_us, folds = dead.get("tau_us"), dead.get("paralysable") is True
+        tau_s = tau_us * 1e-6 if isinstance(tau_us, int | float) else 0.0
+    parts = detector.get("parts", 1)
+    return parts / (math.e * tau_s) if folds and tau_s > 0 and isinstance(parts, int) else None

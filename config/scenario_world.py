@@ -234,3 +234,6 @@ class Crowd(Strict):
     activity: Activity = 740e6
     shielding: Annotated[Fraction | None, Field(description="in place of the patient's own")] = None
     closest_m: Length = 1.0
+    heading_deg: Annotated[
+        float, Field(ge=0, lt=360, description="where they walk: 0 north, 90 east")
+    ] = 0.0

@@ -4,7 +4,7 @@ import json
 import math
 from typing import Final
 
-from gateway.rights import PERMITTED
+from gateway.alarms.rights import PERMITTED
 from gateway.values import Command
 
 SIZE_LIMIT: Final = 16_384

@@ -17,11 +17,11 @@ from gateway.alarms.engine import AlarmEngine
 from gateway.alarms.profiles import DetectorProfile, resolve_profile, resolve_settings
 from gateway.alarms.record import Change
 from gateway.alarms.reservations import reserved
+from gateway.alarms.rights import Rights
 from gateway.detector_line import DetectorLine, stand_in
 from gateway.health import DetectorHealth
 from gateway.labels import Labels
 from gateway.normalise import link_id
-from gateway.rights import Rights
 from gateway.values import (
     Answer,
     Command,

@@ -41,7 +41,7 @@ def _carrier(crowd: Crowd, name: str, portal: str, at_s: float) -> Source:
         closest_m=crowd.closest_m,
         speed=crowd.speed,
         at_s=at_s,
-        heading_deg=90.0,
+        heading_deg=crowd.heading_deg,
         stay_s=0.0,
         jitter_s=0.0,
     )

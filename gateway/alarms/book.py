@@ -140,6 +140,16 @@ class Book:
                 changes += self.apply(alarm, handling.tidied(self.records[alarm], at), at)
         return changes
 
+    def acknowledge_suppressed(self, by: str, user: str, now: Instant) -> list[Change]:
+        """Who has seen an alarm has seen what says no more than it."""
+        changes = []
+        for alarm in SUBORDINATE:
+            record = self.records.get(alarm)
+            if record is not None and record.suppressed_by == by and not record.acknowledged:
+                step = lifecycle.acknowledged(record, user, now, None)
+                changes += self.apply(alarm, step, now, f"with {by}", user)
+        return changes
+
     def _is_waiting(self, occurrence: str) -> bool:
         """Whether that dose-rate alarm still waits for somebody."""
         master = self.records.get("dose_rate")

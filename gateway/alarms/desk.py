@@ -25,7 +25,7 @@ from gateway.alarms.orders import (
     limited,
 )
 from gateway.alarms.record import AlarmRecord, Change, Evidence, Rule
-from gateway.rights import Rights
+from gateway.alarms.rights import Rights
 from gateway.values import Command, Instant
 
 Told = list[tuple[Home, Change]]

@@ -145,7 +145,8 @@ class DetectorAlarms:
         """An operator has seen it; raises Refusal."""
         note = f"already acknowledged by {record.acknowledged_by}" if record.acknowledged else ""
         step = lifecycle.acknowledged(record, user, now, revision)
-        return self.book.apply(record.alarm, step, now, note, user)
+        changes = self.book.apply(record.alarm, step, now, note, user)
+        return changes + self.book.acknowledge_suppressed(record.occurrence, user, now)
 
     def reset(self, record: AlarmRecord, user: str, now: Instant) -> tuple[str, list[Change]]:
         """The assessor resets a latch, or says that suspect low readings are real."""

@@ -192,8 +192,9 @@ class DeviceAlarms:
             return Said.NEITHER
         if alarm not in _PORTAL.values() or measured.occupied is False:
             return Said.CLEAR
-        if measured.occupied or not self._knows_occupancy:
-            return Said.NEITHER if measured.occupied else Said.CLEAR
+        if measured.occupied is None and not self._knows_occupancy:
+            return Said.CLEAR
+        # Once the occupancy that alarmed has ended, the next ones say as much as an empty lane.
         ended = self._conditions.get(alarm, OFF).clear_since is not None
         return Said.CLEAR if ended else Said.NEITHER
 

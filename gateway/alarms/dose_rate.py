@@ -148,6 +148,8 @@ class DoseRateAlarm:
         if self.fold.suspect:
             flags = (*evidence.flags, Flag.SUSPECT_FOLD_OVER)
             evidence = replace(evidence, note="suspect fold-over", flags=flags)
+            if OVER_RANGE in reached and self._fold_limits is not None:
+                evidence = replace(evidence, rule=self._fold_limits.rule)
         record = self._book.records.get(ALARM)
         if record is None or not record.active:
             if not reached:

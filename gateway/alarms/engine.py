@@ -23,8 +23,8 @@ from gateway.alarms.lifecycle import Refusal
 from gateway.alarms.outages import Outages
 from gateway.alarms.profiles import AlarmSettings, DetectorProfile
 from gateway.alarms.record import AlarmRecord, Change, Facts
+from gateway.alarms.rights import Rights
 from gateway.alarms.watcher import Standing
-from gateway.rights import Rights
 from gateway.values import Answer, Command, Instant, Measured, PassageRecord
 
 LEARNED: Final = "learned/"

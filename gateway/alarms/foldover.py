@@ -14,6 +14,8 @@ assessor to confirm.
 from dataclasses import dataclass, replace
 from typing import Final
 
+from gateway.alarms.record import Rule
+
 HIGH_SHARE: Final = 0.25
 FALL_FACTOR: Final = 5.0
 FALL_WITHIN_S: Final = 2.0
@@ -57,6 +59,12 @@ class FoldLimits:
     def within_s(self) -> float:
         """The two seconds of the rule, or one and a half periods of a slower instrument."""
         return max(FALL_WITHIN_S, 1.5 * self.period_s)
+
+    @property
+    def rule(self) -> Rule:
+        """For the record."""
+        named = (("top", self.top), ("high_share", HIGH_SHARE), ("fall_factor", FALL_FACTOR))
+        return Rule("fold_over", 1, (*named, ("within_s", self.within_s)))
 
 
 def step(

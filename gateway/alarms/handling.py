@@ -9,38 +9,26 @@ from gateway.values import Instant
 
 def shelved(record: AlarmRecord, is_shelved: bool) -> Step:
     """Kept off the list for a while, or back on it."""
-    if record.shelved is is_shelved:
-        return record, ()
     event = AlarmEvent.SHELVED if is_shelved else AlarmEvent.UNSHELVED
-    after = replace(record, shelved=is_shelved, revision=record.revision + 1)
-    return after, ((event, after),)
+    return _told(record, replace(record, shelved=is_shelved), event)
 
 
 def serviced(record: AlarmRecord, is_out: bool) -> Step:
     """Out of service with its detector, or back in it."""
-    if record.out_of_service is is_out:
-        return record, ()
     event = AlarmEvent.OUT_OF_SERVICE if is_out else AlarmEvent.IN_SERVICE
-    after = replace(record, out_of_service=is_out, revision=record.revision + 1)
-    return after, ((event, after),)
+    return _told(record, replace(record, out_of_service=is_out), event)
 
 
 def silenced(record: AlarmRecord, is_silenced: bool) -> Step:
     """Its sound is off, or on again; it stays on the list."""
-    if record.silenced is is_silenced:
-        return record, ()
     event = AlarmEvent.SILENCED if is_silenced else AlarmEvent.UNSILENCED
-    after = replace(record, silenced=is_silenced, revision=record.revision + 1)
-    return after, ((event, after),)
+    return _told(record, replace(record, silenced=is_silenced), event)
 
 
 def suppressed(record: AlarmRecord, by: str) -> Step:
     """Another alarm says it already (``by`` is its occurrence), or none does any more."""
-    if record.suppressed_by == by:
-        return record, ()
     event = AlarmEvent.SUPPRESSED if by else AlarmEvent.UNSUPPRESSED
-    after = replace(record, suppressed_by=by, revision=record.revision + 1)
-    return after, ((event, after),)
+    return _told(record, replace(record, suppressed_by=by), event)
 
 
 def tidied(record: AlarmRecord, at: Instant) -> Step:
@@ -54,8 +42,7 @@ def tidied(record: AlarmRecord, at: Instant) -> Step:
 
 def linked(record: AlarmRecord, incident: str) -> Step:
     """It may belong to one event with others: a suggestion."""
-    after = replace(record, incident=incident, revision=record.revision + 1)
-    return after, ((AlarmEvent.INCIDENT, after),)
+    return _told(record, replace(record, incident=incident), AlarmEvent.INCIDENT)
 
 
 def corroborated(record: AlarmRecord, at: Instant) -> Step:
@@ -78,8 +65,7 @@ def corroborated(record: AlarmRecord, at: Instant) -> Step:
 
 def regrouped(record: AlarmRecord, members: tuple[str, ...]) -> Step:
     """The detectors that a group alarm is about have changed."""
-    after = replace(record, members=members, revision=record.revision + 1)
-    return after, ((AlarmEvent.MEMBERS, after),)
+    return _told(record, replace(record, members=members), AlarmEvent.MEMBERS)
 
 
 def closed(record: AlarmRecord, at: Instant, *, unverified: bool) -> Step:
@@ -94,3 +80,11 @@ def closed(record: AlarmRecord, at: Instant, *, unverified: bool) -> Step:
         revision=record.revision + 1,
     )
     return after, ((AlarmEvent.CLOSED, after),)
+
+
+def _told(before: AlarmRecord, changed: AlarmRecord, event: AlarmEvent) -> Step:
+    """One event of its own, unless nothing has changed."""
+    if changed == before:
+        return before, ()
+    after = replace(changed, revision=before.revision + 1)
+    return after, ((event, after),)

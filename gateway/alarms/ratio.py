@@ -41,7 +41,9 @@ RISING_ALPHA: Final = 1e-4
 """Of ``rising``, which is advice and spends no budget; own choice."""
 AREA_RATIO: Final = 2.0
 AREA_RISE_USV_H: Final = 0.15
-"""What an area-wide advisory covers: rain of the PTB Braunschweig record gave +0.09 µSv/h."""
+AREA_SIGMA: Final = 3.0
+"""What an area-wide advisory covers: rain of the PTB Braunschweig record gave +0.09 µSv/h. More is
+what is more by so many standard deviations of window and baseline, as for a member of the area."""
 LEAST_SURVEY_S: Final = 60.0
 """As long as the Polimaster PM1703 learns its background."""
 SURVEY_PATIENCE: Final = 3.0
@@ -274,7 +276,8 @@ class GammaRatio(Quiet):
             baseline, chosen.alpha, mean, window.seconds
         ):
             is_on = self._on.is_on
-            self.covered = sampled.area_wide and not is_on and _is_area(baseline, mean)
+            is_area = sampled.area_wide and not is_on
+            self.covered = is_area and _is_area(baseline, self._trend(window))
             if self.covered:
                 return []
             return self._on.set(self._evidence(baseline, chosen, window, sampled), arrived)
@@ -371,8 +374,10 @@ class GammaRatio(Quiet):
         )
 
 
-def _is_area(baseline: Baseline, mean: float) -> bool:
-    """Whether a rise is no more than an area-wide advisory covers."""
-    ratio = mean / baseline.rate
+def _is_area(baseline: Baseline, trend: Trend | None) -> bool:
+    """Whether a rise is no more than an area-wide advisory covers, chance apart."""
+    if trend is None:
+        return False
+    ratio = trend.ratio - AREA_SIGMA * trend.error
     rise = None if baseline.usv_h is None else (ratio - 1.0) * baseline.usv_h
     return ratio <= AREA_RATIO and (rise is None or rise <= AREA_RISE_USV_H)

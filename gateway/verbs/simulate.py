@@ -165,6 +165,7 @@ def _summary(scenario: Scenario, play: VirtualPlay, failed: list[str]) -> dict[s
         "duration_s": scenario.scenario.duration_s,
         "raised": play.heard.raised(),
         "not_closed": len(play.active()),
+        "floods": play.figures().floods,
         "answers": answers,
         "failed": failed,
     }

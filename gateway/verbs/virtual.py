@@ -18,6 +18,7 @@ from config.models import Configuration, Link, RecordingLink
 from config.scenario import Scenario
 from drivers.api import DriverInfo, Identity, Output, Sample
 from drivers.registry import find as find_driver
+from gateway.alarms.figures import FiguresTold
 from gateway.alarms.record import AlarmRecord
 from gateway.assembly import driver_options
 from gateway.pipeline import Arrived, Commanded, Input, LinkChanged, Pipeline, Ticked
@@ -99,6 +100,11 @@ class VirtualPlay:
     def active(self) -> list[AlarmRecord]:
         """Alarms that are not closed."""
         return self._pipeline.engine.active()
+
+    def figures(self) -> FiguresTold:
+        """How well the alarm system served its operators, when the play is over."""
+        end = self._instant(self._scenario.scenario.duration_s)
+        return self._pipeline.engine.figures(end)
 
     def _session(self, detector: str) -> VirtualSession:
         (settings,) = (each for each in self._scenario.detector if each.id == detector)

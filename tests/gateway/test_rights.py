@@ -5,8 +5,8 @@ import pytest
 from config.models import User
 from gateway.alarms.lifecycle import Refusal
 from gateway.alarms.record import AlarmRecord, LevelReached, Rule
+from gateway.alarms.rights import PERMITTED, Rights
 from gateway.commands import NAMES
-from gateway.rights import PERMITTED, Rights
 from gateway.values import Command, Instant
 
 NOW = Instant(1.7e9, 1000.0)

@@ -318,6 +318,19 @@ def test_many_seeds_are_a_line_each_and_a_total(call, write) -> None:
     assert [json.loads(line)["seed"] for line in lines] == [1, 2]
 
 
+def test_a_line_of_many_seeds_counts_all_detectors(call, write) -> None:
+    other = RISE.replace("prd-1", "prd-2")
+    _, lines, _ = call(write(RISE + other), "--seeds", 1)
+    assert "2 dose_rate R4" in lines[0]
+    assert "2 dose_rate R4" in lines[1]
+
+
+def test_a_gateway_that_was_down_expects_nothing_of_that_time(play) -> None:
+    """It waits for three missed outputs from its start on, not from its end."""
+    played = play(PAGER + event(10.5, "kill", down_s=8))
+    assert [told.alarm for told in played.heard.alarms] == []
+
+
 def test_settings_of_other_simulators_are_refused_in_words(call, write) -> None:
     text = '[[detector]]\nid = "g"\ndriver = "gmc"\narchetype = "AREA"\nsettings = { modle = 1 }\n'
     code, out, err = call(write(text))

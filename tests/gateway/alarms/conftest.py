@@ -9,7 +9,7 @@ from drivers.api import Channel, Flag, Passage, Quantity, Reading
 from gateway.alarms.budget import Budget
 from gateway.alarms.engine import AlarmEngine
 from gateway.alarms.profiles import AlarmSettings, DetectorProfile
-from gateway.rights import Rights
+from gateway.alarms.rights import Rights
 from gateway.values import Command, CountBasis, Instant, Measured, PassageRecord
 
 QUANTITY = Quantity.AMBIENT_DOSE_EQUIVALENT_RATE
