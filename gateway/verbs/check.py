@@ -10,7 +10,12 @@ from config.models import Configuration
 from config.problem import ConfigErrors, Problem, Severity, format_problem
 from drivers.registry import find
 from gateway.alarms.load import Load, expected_load
-from gateway.alarms.profiles import ProfileError, resolve_profile, resolve_settings
+from gateway.alarms.profiles import (
+    DetectorProfile,
+    ProfileError,
+    resolve_profile,
+    resolve_settings,
+)
 from gateway.board import table
 from gateway.guidance.catalogue import load as load_texts
 from gateway.verbs.terminal import Exit, complain, say
@@ -29,10 +34,12 @@ def run(arguments: argparse.Namespace) -> Exit:
     configuration = examination.configuration
     problems = list(examination.problems)
     loads: Sequence[Load] = ()
+    profiles: Sequence[DetectorProfile] = ()
     if configuration is not None:
         problems += _problems_of_texts(configuration)
         try:
-            loads = fleet_load(configuration)
+            profiles = fleet(configuration)
+            loads = expected_load(profiles, resolve_settings(configuration.alarms))
         except ProfileError as error:
             problems.append(Problem(str(arguments.config), None, "", str(error)))
     _tell(problems, as_json=arguments.json)
@@ -47,16 +54,29 @@ def run(arguments: argparse.Namespace) -> Exit:
         sinks = ", ".join(sink.id for sink in configuration.sink) or "none"
         say(f"{arguments.config}: well, {len(configuration.detector)} detectors, sinks: {sinks}")
         say("\n".join(load_lines(loads)))
+        if blind := unwatched(profiles):
+            say(
+                f"fold-over is not watched on {', '.join(blind)}: a counter that is choked by a "
+                "high field would be believed; name range_top or max_count_rate"
+            )
     return Exit.WELL
 
 
-def fleet_load(configuration: Configuration) -> tuple[Load, ...]:
-    """The load of alarms of the configured detectors. Raises ProfileError."""
-    profiles = [
+def fleet(configuration: Configuration) -> list[DetectorProfile]:
+    """How each configured detector is judged. Raises ProfileError."""
+    return [
         resolve_profile(detector, configuration, find(detector.driver))
         for detector in configuration.detector
     ]
-    return expected_load(profiles, resolve_settings(configuration.alarms))
+
+
+def unwatched(profiles: Sequence[DetectorProfile]) -> list[str]:
+    """Detectors of whose upper end nothing is known; portals have no dose rate."""
+    return [
+        each.detector
+        for each in profiles
+        if not each.is_portal and each.range_top_usv_h is None and each.max_count_rate is None
+    ]
 
 
 def load_lines(loads: Sequence[Load]) -> list[str]:

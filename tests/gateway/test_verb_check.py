@@ -30,7 +30,8 @@ def written(tmp_path, text):
 def test_the_load_to_expect_is_printed(call):
     code, out, _ = call("check", "-c", EXAMPLE)
     assert code == 0
-    well, head, *rows = out.splitlines()
+    well, head, *rows, fold = out.splitlines()
+    assert fold.startswith("fold-over is not watched on hh-1, hh-2, van-1: ")
     assert "well, 5 detectors" in well
     assert head.split()[-2:] == ["per", "hour"]
     cells = [re.split(r"\s{2,}", row) for row in rows]
