@@ -20,6 +20,9 @@ from gateway.wire_table import dump
 
 WATCH_EVERY_S: Final = 60.0
 DOSE_EVERY_S: Final = 10.0
+DOSE_RARELY_S: Final = 60.0
+DOSE_SOON_S: Final = 3600.0
+"""A dose is told every ten seconds while the next level is due within the hour, else rarely."""
 
 
 class DetectorLine:
@@ -75,13 +78,14 @@ class DetectorLine:
         return (Document(f"detector/{state.detector}/state", body, self.detector.simulated),)
 
     def dose(self, alarms: DetectorAlarms, now: Instant) -> tuple[Document, ...]:
-        """The dose of its wearer, at most every ten seconds and only while it changes."""
+        """The dose of its wearer, while it changes."""
         if now.mono < self._dose_due:
             return ()
         status = alarms.rules.dose()
         if status is None:
             return ()
-        self._dose_due = now.mono + DOSE_EVERY_S
+        soon = status.seconds_to_next is not None and status.seconds_to_next < DOSE_SOON_S
+        self._dose_due = now.mono + (DOSE_EVERY_S if soon else DOSE_RARELY_S)
         told = (round(status.dose_usv, 3), status.next_level, status.rate_usv_h)
         if told == self._dose:
             return ()

@@ -19,11 +19,20 @@ from gateway.wire_table import Key, Kind, Table, iso
 SCHEMA: Final = "dosegate/1"
 
 
-def _recurring(reading: Reading) -> Hashable:
-    """States say the same again and again."""
-    if reading.raw or reading.flags or reading.unit != "1":
+def _all_but_value(reading: Reading) -> Hashable:
+    """What an instrument says again and again with another number; its own digits differ too."""
+    if reading.raw:
         return None
-    return reading.channel, reading.value, reading.part, reading.window_s, reading.quantity
+    return (
+        reading.channel,
+        reading.unit,
+        reading.quantity,
+        reading.flags,
+        reading.lower_bound,
+        reading.window_s,
+        reading.part,
+        reading.independent,
+    )
 
 
 READING: Final = Table[Reading](
@@ -74,7 +83,8 @@ READING: Final = Table[Reading](
             attrgetter("independent"),
         ),
     ),
-    recurs=_recurring,
+    varies="value",
+    rest=_all_but_value,
 )
 
 POSITION: Final = Table[Position](

@@ -22,7 +22,8 @@ def _of(name: str) -> "attrgetter[object]":
 
 DOSE: Final = Table[DoseTold](
     "dose",
-    "Accumulated dose of a worn instrument, every ten seconds while it changes.",
+    "Accumulated dose of a worn instrument: each minute while it changes, every ten seconds while "
+    "the next level is due within the hour.",
     (
         Key("detector", Kind.TEXT, "Id from the configuration", attrgetter("detector")),
         Key("time", Kind.TIME, "When", lambda d: iso(d.status.at.wall)),

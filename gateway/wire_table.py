@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 RECURRING: Final = 10_000
-"""So many recurring texts are kept."""
+"""So many forms of texts are kept."""
 Json = dict[str, Any] | list[Any] | str | int | float | bool | None
 
 SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -60,10 +60,12 @@ class Table(Generic[T]):
         doc: str,
         keys: tuple[Key[T], ...],
         kind: str = "",
-        recurs: Callable[[T], Hashable] = lambda _: None,
+        varies: str = "",
+        rest: Callable[[T], Hashable] = lambda _: None,
     ) -> None:
-        self._recurs = recurs
-        self._known: dict[Hashable, str] = {}
+        self._varies = varies
+        self._rest = rest
+        self._forms: dict[Hashable, tuple[str, str]] = {}
         self._plain = [(key.name, key.get) for key in keys if key.members is None]
         self._lists = [
             (key.name, key.members, key.of)
@@ -88,19 +90,29 @@ class Table(Generic[T]):
         return record
 
     def text(self, value: T) -> str:
-        """The message as JSON text, lists last; what ``recurs`` names is worked out once.
+        """The message as JSON text, lists last.
 
-        Only for tables without optional keys.
+        Where only the number of the key ``varies`` differs from one made before, as ``rest``
+        tells, it is put into the text of that one. Only for tables without optional keys.
         """
-        key = self._recurs(value)
+        key = self._rest(value)
         if key is None:
             return self._text(value)
-        known = self._known.get(key)
-        if known is None:
-            if len(self._known) >= RECURRING:
-                self._known.clear()
-            known = self._known[key] = self._text(value)
-        return known
+        form = self._forms.get(key)
+        if form is None:
+            if len(self._forms) >= RECURRING:
+                self._forms.clear()
+            form = self._forms[key] = self._form(value)
+        number = getattr(value, self._varies)
+        return f"{form[0]}{'null' if number is None else repr(number)}{form[1]}"
+
+    def _form(self, value: T) -> tuple[str, str]:
+        """What stands before and behind the number."""
+        record: dict[str, object] = {"kind": self.kind} if self.kind else {}
+        for name, get in self._plain:
+            record[name] = None if name == self._varies else get(value)
+        head, _, tail = _ENCODER.encode(record).partition(f'"{self._varies}":null')
+        return f'{head}"{self._varies}":', tail
 
     def _text(self, value: T) -> str:
         record: dict[str, object] = {"kind": self.kind} if self.kind else {}

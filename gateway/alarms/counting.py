@@ -16,9 +16,9 @@ LONGEST_S: Final = 10.0
 """Longer counting times are moving sums, or too slow to find anything that moves."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Counted:
-    """Counts of all parts of an instrument in ``live_s`` seconds.
+    """Counts of all parts of an instrument in ``live_s`` seconds. Nobody changes them.
 
     ``independent`` is false where a count may be seen twice (a polled counter that may repeat);
     ``use`` is what the counts are good for, NOT with a saturated or a high-range counter.

@@ -26,7 +26,7 @@ _OF_ITSELF: Final = frozenset(
 """Channels that say nothing of the field."""
 
 
-LOOK_EVERY_S: Final = 5.0
+LOOK_EVERY_S: Final = 10.0
 """How often it is looked whether rules are armed; what they find is told at once, and so is what
 becomes of orders."""
 

@@ -5,7 +5,7 @@ of its ends gives the lower bound and the greater the upper one. Over range coun
 the range, and no upper bound is known from there on. Doses in µSv, rates in µSv/h, times in s.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 CONTINUOUS_S: Final = 5.0
@@ -280,13 +280,22 @@ class WornDose:
 
     def saved(self, now: float) -> dict[str, Any]:
         """All of it as JSON; times as ages."""
-        told = asdict(self)
+        integral = _told(self.integral)
         for name in ("at", "bridged_at"):
-            at = told["integral"][name]
-            told["integral"][name] = None if at is None else max(0.0, now - at)
-        if self.register is not None:
-            told["register"]["fall"] = None
-        return told
+            at = integral[name]
+            integral[name] = None if at is None else max(0.0, now - at)
+        register = None if self.register is None else _told(self.register) | {"fall": None}
+        return {
+            "integral": integral,
+            "register": register,
+            "best_usv": self.best_usv,
+            "is_renewed": self.is_renewed,
+        }
+
+
+def _told(part: Integral | Register) -> dict[str, Any]:
+    """Its fields; dataclasses.asdict copies each value, and this is done for everybody often."""
+    return {name: getattr(part, name) for name in part.__slots__}
 
 
 def restored(saved: dict[str, Any], age_s: float, now: float) -> WornDose:

@@ -56,9 +56,11 @@ def usability(flags: Iterable[Flag]) -> Usability:
     return result
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seen:
     """What one sample says about the dose rate, all parts of the instrument taken together.
+
+    Nobody changes it. It is not frozen because it is made for every sample, and that costs.
 
     ``value`` is the largest usable one in µSv/h; ``beyond`` over range or folded over, with
     ``bound`` as the least the true value can be, if that is known.

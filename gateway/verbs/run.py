@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 import os
 import resource
 import signal
@@ -18,16 +17,12 @@ from gateway.app import Gateway
 from gateway.clock import boot_id
 from gateway.journal_file import JournalUnusable
 from gateway.notify import Notifier
-from gateway.verbs.terminal import Exit, complain, load_or_complain
+from gateway.verbs.terminal import Exit, complain, load_or_complain, spare_collector
 
 log: Final = structlog.get_logger()
 OWN_FILES: Final = 256
 FILES_PER_DETECTOR: Final = 6
 """A serial port of pyserial costs five descriptors."""
-
-
-GARBAGE_THRESHOLD: Final = 20_000
-"""Values hold no cycles; with the default of 700 the collector looks through all sessions often."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +35,7 @@ def run(arguments: argparse.Namespace) -> Exit:
     configuration = load_or_complain(arguments.config)
     if configuration is None:
         return Exit.USAGE
-    gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
+    spare_collector()
     try:
         asyncio.run(serve_all(configuration, Notifier(), arguments.config))
     except JournalUnusable as error:

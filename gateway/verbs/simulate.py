@@ -17,7 +17,7 @@ from gateway.journal_look import journal_outputs
 from gateway.values import Outputs
 from gateway.verbs.heard import unanswered, unmet
 from gateway.verbs.live import play_live
-from gateway.verbs.terminal import Exit, complain, say
+from gateway.verbs.terminal import Exit, complain, say, spare_collector
 from gateway.verbs.virtual import VirtualPlay
 from simulators.counter import NoCounts
 from simulators.registry import NoSimulator
@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> Exit:
     if arguments.live:
         brokers = tuple(arguments.broker)
         return play_live(scenario, arguments.directory, arguments.seconds, brokers)
+    spare_collector()
     try:
         if arguments.seeds is not None:
             return _play_seeds(scenario, arguments)

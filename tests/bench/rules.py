@@ -22,6 +22,7 @@ from gateway.alarms.classes import defaults
 from gateway.alarms.engine import AlarmEngine
 from gateway.alarms.profiles import AlarmSettings, DetectorProfile
 from gateway.values import Instant, Measured
+from gateway.verbs.terminal import spare_collector
 from gateway.verbs.virtual import VirtualPlay
 from simulators.poisson import poisson
 
@@ -43,6 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--detectors", type=int, default=60)
     detectors = parser.parse_args().detectors
+    spare_collector()
     turn_us = loop_us()
     print(f"a turn of the fixed loop: {turn_us * 1000:.1f} ns")
     print(f"{'class':28} {'µs/sample':>9} {'tick':>6} {'turns':>7}   budget {BUDGET_US:g} µs")

@@ -255,3 +255,12 @@ def test_event_and_document_share_the_record():
     event = {key.name for key in wire_alarms.EVENT.keys}
     assert record <= event
     assert event - record == {"event", "time", "actor", "note"}
+
+
+@pytest.mark.parametrize("value", [0, 7, 0.1, 1e-7, 1e22, -2.5, None])
+@pytest.mark.parametrize("flags", [(), (Flag.OVER_RANGE,)])
+def test_the_quick_way_writes_a_reading_as_the_slow_one_does(value, flags):
+    """The second of a form is put together from the first."""
+    for number in (3, value):
+        reading = Reading(Channel.DOSE_RATE, number, "µSv/h", flags=flags, window_s=1.0, part="1")
+        assert wire.READING.text(reading).encode() == dump(wire.READING.encode(reading))
