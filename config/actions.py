@@ -148,7 +148,9 @@ class Identify(Action):
 
     do: Literal["identify"]
     detector: Id
-    nuclide: Annotated[str, Field(examples=["I-131"])]
+    nuclide: Annotated[
+        str, Field(pattern=r"^[A-Z][a-z]?-[0-9]{1,3}m?$", examples=["I-131", "Pu-239", "Tc-99m"])
+    ]
     category: Literal["norm", "medical", "industrial", "snm", "unknown"] = "unknown"
     confidence: Fraction | None = None
 

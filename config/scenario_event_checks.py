@@ -126,8 +126,6 @@ def check_events(findings: Findings) -> None:
                 sources.add(text(event, "id") or "")
             case "remove_source":
                 check_reference(findings, (*path, "id"), event.get("id"), sources, "source")
-            case "identify":
-                check_nuclide(findings, (*path, "nuclide"), text(event, "nuclide"))
         if name in detectors and action is not None:
             _check_ability(findings, path, event, detectors[name])
     _check_expectations(findings, known)

@@ -22,6 +22,8 @@ class Book:
         self.profile = profile
         self.records: dict[str, AlarmRecord] = {}
         self.orders = Orders()
+        self.is_blind = False
+        """Whether the instrument's readings stand behind nothing just now."""
         self._new_id = new_id
 
     def is_active(self, alarm: str) -> bool:
@@ -172,7 +174,7 @@ class Book:
     def freshen(self, alarm: str, at: Instant, evidence: Evidence | None = None) -> list[Change]:
         """Valid data again behind that alarm."""
         record = self.records.get(alarm)
-        if record is None or not record.stale:
+        if record is None or not record.stale or (self.is_blind and record.is_radiation):
             return []
         return self.apply(alarm, lifecycle.freshened(record, evidence), at)
 

@@ -70,6 +70,7 @@ class DetectorAlarms:
         self.silence.switched_off = self.device.switched_off
         if self.book.orders.maintenance and not self.is_blind and _has_number(measured):
             self._valid_at = measured.arrived.mono
+        self.book.is_blind = self.is_blind
         sampled = self._sampled(measured, gamma, neutrons)
         changes += self.dose_rate.measured(
             sampled,

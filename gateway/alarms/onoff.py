@@ -27,14 +27,16 @@ class OnOff:
         """Whether the condition holds."""
         return self._condition.on
 
-    def set(self, evidence: Evidence, arrived: Instant) -> list[Change]:
-        """An input that sets it."""
+    def set(
+        self, evidence: Evidence, arrived: Instant, until: Instant | None = None
+    ) -> list[Change]:
+        """An input that sets it; ``until``: what it sums up held until then at least."""
         was_on = self._condition.on
         self._condition = SET
         if not was_on or self.alarm not in self._book.records:
             return self._book.open(self.alarm, evidence, (self._severity.level,), self._severity)
         changes = self._book.freshen(self.alarm, arrived, evidence)
-        record = lifecycle.sustained(self._book.records[self.alarm], evidence.at)
+        record = lifecycle.sustained(self._book.records[self.alarm], until or evidence.at)
         return changes + self._book.apply(
             self.alarm, lifecycle.grown(record, evidence), evidence.at
         )

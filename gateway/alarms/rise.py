@@ -46,6 +46,8 @@ LEAST_GUARD_S: Final = 5.0
 SUSPICION_LIMIT_S: Final = 300.0
 """Own choice: what is suspect for so long and raises nothing is no source that passes."""
 IMPLAUSIBLE_FACTOR: Final = 3.0
+COVER_CLEAR: Final = 0.9
+"""Own choice: under an advisory a rise is over below nine tenths of what that covers."""
 _UPDATES: Final = 32
 """Own choice: the background in force lags the learned one by a 32nd of its length at most."""
 _GROWTH: Final = 0.125
@@ -144,6 +146,11 @@ class GammaRise(Quiet):
         if record.alarm == ALARM:
             self._alarm.restore()
             self._is_on = True
+            if not self._background.is_learned and self._background.restore(
+                dict(record.background), 0.0
+            ):
+                self._begun = "the record's"  # what it was raised against says when it is over
+                self._take()
 
     def learned(self) -> Learned | None:
         """The background, as coarse as it may be."""
@@ -209,7 +216,7 @@ class GammaRise(Quiet):
 
     def _judge(self, sampled: Sampled, gamma: Counted, limits: Limits) -> list[Change]:
         fired = self._fired(limits)
-        if fired is not None and sampled.area_wide and not self._is_on:
+        if fired is not None and sampled.area_wide:
             fired = self._beyond_common(fired, limits, sampled)
         if fired is None:
             return self._calm(sampled, gamma, limits)
@@ -218,10 +225,13 @@ class GammaRise(Quiet):
         if not self._is_on:
             self._is_on = True
             self._accepting_s = 0.0
-        elif not self._is_news(counts / test.window_s):
-            self._alarm.sustain(sampled.at)
+        # The excess may have ended as early as in the first sample of the window.
+        until = sampled.at.earlier(test.window_s - gamma.live_s)
+        if not self._is_news(counts / test.window_s):
+            self._alarm.sustain(until)
             return []
-        return self._alarm.set(self._evidence(sampled, name, test, counts), sampled.arrived)
+        evidence = self._evidence(sampled, name, test, counts)
+        return self._alarm.set(evidence, sampled.arrived, until)
 
     def _fired(self, limits: Limits) -> tuple[str, Test, int] | None:
         """What raises: the shortest window that does, or else the rate of rise."""
@@ -240,8 +250,7 @@ class GammaRise(Quiet):
         """What rises by more than the whole area does; the rate of rise says nothing then."""
         for test in limits.tests if fired[0] == "statistical_rise" else ():
             counts, live_s = self._run.newest(test.window_s)
-            usual = test.background * live_s / test.background_s * test.copies
-            if counts >= max(sampled.common * test.threshold, sampled.cover * usual):
+            if counts >= max(sampled.common * test.threshold, sampled.cover * test.usual(live_s)):
                 return fired[0], test, counts
         return None
 
@@ -261,7 +270,7 @@ class GammaRise(Quiet):
         changes = self._book.freshen(ALARM, sampled.arrived)
         at = sampled.measured.arrived.mono
         full_s = limits.tests[-1].window_s - _ROUNDING_S
-        if self._clean_s < full_s or self._run.first_reached(limits.unclear) >= 0:
+        if self._clean_s < full_s or self._is_unclear(limits, sampled):
             self._calm_since = None
         elif self._calm_since is None:
             self._calm_since = at
@@ -270,6 +279,17 @@ class GammaRise(Quiet):
             self._is_on = False
             changes += self._alarm.end(sampled.at)
         return changes
+
+    def _is_unclear(self, limits: Limits, sampled: Sampled) -> bool:
+        """Whether a window still holds more than chance, or than the whole area shares."""
+        if not sampled.area_wide:
+            return self._run.first_reached(limits.unclear) >= 0
+        for test, (_, _, least) in zip(limits.tests, limits.unclear, strict=True):
+            counts, live_s = self._run.newest(test.window_s)
+            covered = COVER_CLEAR * sampled.cover * test.usual(live_s)
+            if counts >= max(sampled.common * least, covered):
+                return True
+        return False
 
     def _teach(self, sampled: Sampled, gamma: Counted, is_clean: bool) -> list[Change]:
         if self._accepting_s > 0.0 and is_clean:

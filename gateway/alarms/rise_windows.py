@@ -164,6 +164,10 @@ class Test:
         least = binomial_threshold(self.background, self.window_s, self.background_s, level)
         return least * self.copies
 
+    def usual(self, live_s: float) -> float:
+        """The counts of the background in so much time."""
+        return self.background * live_s / self.background_s * self.copies
+
     @property
     def threshold(self) -> int:
         """The fewest counts that raise."""

@@ -125,7 +125,9 @@ class VirtualPlay:
         return VirtualSession(info, driver, instrument, field, link_up=link_up, steady=True)
 
     def _new_pipeline(self, now_s: float) -> Pipeline:
-        return Pipeline(self._configuration, self._drivers, self._new_id, self._instant(now_s))
+        return Pipeline(
+            self._configuration, self._drivers, self._new_id, self._instant(now_s), boot="virtual"
+        )
 
     def _new_id(self) -> str:
         return f"{next(self._numbers):08x}"

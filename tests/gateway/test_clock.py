@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from gateway.backoff import BackOff, BackOffLimits
-from gateway.clock import Ticker, system_now
+from gateway.clock import Ticker, boot_id, system_now
 from gateway.notify import Notifier
 
 
@@ -98,3 +98,8 @@ def test_no_watchdog(environment):
     notifier = Notifier(environment)
     assert notifier.watchdog_s is None
     notifier.ready("nobody listens")
+
+
+def test_the_boot_is_named_by_the_service_manager_where_it_is_hidden():
+    assert boot_id({"DOSEGATE_BOOT": "b1"}) == "b1"
+    assert boot_id({}) == boot_id({"DOSEGATE_BOOT": ""})

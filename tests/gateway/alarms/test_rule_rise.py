@@ -422,11 +422,28 @@ def test_a_background_that_is_too_old_is_not_taken():
     assert not after.standing.armed
 
 
-def test_an_alarm_whose_background_is_lost_waits_for_the_assessor():
+def test_an_alarm_whose_background_is_lost_is_judged_against_that_of_its_record():
     """To learn it anew would be to learn the source."""
     bench = ready()
     bench.run(20, 60.0)
     after = restarted(bench, off_s=3600.0)
+    after.run(1900, 60.0)
+    assert after.told() == ["stale", "fresh"]
+    assert after.told(FROZEN) == ["raised"]
+    assert after.facts["begun"] == "the record's"
+    assert RETURNED in after.run(30, 20.0)
+
+
+def without_its_background(bench):
+    record = bench.book.records[ALARM]
+    bench.book.records[ALARM] = replace(record, background=())
+    return bench
+
+
+def test_an_alarm_of_whose_background_nothing_is_left_waits_for_the_assessor():
+    bench = ready()
+    bench.run(20, 60.0)
+    after = restarted(without_its_background(bench), off_s=3600.0)
     after.run(1900, 60.0)
     assert after.told() == ["stale"]
     assert after.book.is_active(ALARM)
@@ -441,7 +458,7 @@ def test_an_alarm_whose_background_is_lost_waits_for_the_assessor():
 def test_a_lost_background_is_learned_once_the_alarm_is_closed_by_hand():
     bench = ready()
     bench.run(20, 60.0)
-    after = restarted(bench, off_s=3600.0)
+    after = restarted(without_its_background(bench), off_s=3600.0)
     after.run(100, 20.0)
     del after.book.records[ALARM]
     after.rule.abandon(ALARM)
