@@ -133,7 +133,7 @@ class AreaWide:
             return [(group, change) for change in group.book.end(ALARM, now)]
         if tuple(members) == record.members:
             return []
-        step = handling.regrouped(record, tuple(members))
+        step = handling.regrouped(record, tuple(members), record.note)
         return [(group, change) for change in group.book.apply(ALARM, step, now)]
 
 

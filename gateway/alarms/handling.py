@@ -45,14 +45,14 @@ def linked(record: AlarmRecord, incident: str) -> Step:
     return _told(record, replace(record, incident=incident), AlarmEvent.INCIDENT)
 
 
-def corroborated(record: AlarmRecord, at: Instant) -> Step:
-    """A second instrument says the same: of priority 1, to be acknowledged anew."""
-    if record.priority == 1:
+def worsened(record: AlarmRecord, priority: int, at: Instant) -> Step:
+    """More urgent than it was, for a reason beside its level: to be acknowledged anew."""
+    if record.priority <= priority:
         return record, ()
     revision = record.revision + 1
     after = replace(
         record,
-        priority=1,
+        priority=priority,
         revision=revision,
         annunciated_revision=revision,
         annunciated_at=at,
@@ -63,9 +63,9 @@ def corroborated(record: AlarmRecord, at: Instant) -> Step:
     return after, ((AlarmEvent.ESCALATED, after),)
 
 
-def regrouped(record: AlarmRecord, members: tuple[str, ...]) -> Step:
-    """The detectors that a group alarm is about have changed."""
-    return _told(record, replace(record, members=members), AlarmEvent.MEMBERS)
+def regrouped(record: AlarmRecord, members: tuple[str, ...], note: str) -> Step:
+    """The detectors that a group alarm is about have changed, and with them what it says."""
+    return _told(record, replace(record, members=members, note=note), AlarmEvent.MEMBERS)
 
 
 def closed(record: AlarmRecord, at: Instant, *, unverified: bool) -> Step:

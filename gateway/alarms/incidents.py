@@ -108,7 +108,7 @@ class Incidents:
             (home, change)
             for home, record in grave
             if record.level == _THREAT
-            for change in home.book.apply(record.alarm, handling.corroborated(record, at), at, note)
+            for change in home.book.apply(record.alarm, handling.worsened(record, 1, at), at, note)
         ]
 
 

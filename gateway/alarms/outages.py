@@ -70,13 +70,13 @@ class Outages:
             return self._begin(key, together, homes, now)
         joined = [name for name, of in silent.items() if of.suppressed_by == record.occurrence]
         begun = min((_heard_last(homes, name) for name in joined), default=now.mono)
-        return [
-            change
-            for name, at in fresh.items()
-            # One that is more urgent than its group must not be hidden behind it.
-            if abs(at - begun) <= TOGETHER_S and silent[name].priority >= record.priority
-            for change in _suppress(homes, name, record.occurrence, now)
-        ]
+        told: Told = []
+        for name, at in fresh.items():
+            if abs(at - begun) <= TOGETHER_S:
+                # One that is more urgent than its group must not be hidden behind it.
+                told += _worsen(homes.groups[key], silent[name].priority, now)
+                told += _suppress(homes, name, record.occurrence, now)
+        return told
 
     def _begin(self, key: str, members: list[str], homes: Homes, now: Instant) -> Told:
         records = _silent(homes, members)
@@ -145,6 +145,11 @@ def _suppress(homes: Homes, name: str, by: str, now: Instant) -> Told:
     return [(home, change) for change in home.book.apply(ALARM, step, now)]
 
 
+def _worsen(group: Group, priority: int, now: Instant) -> Told:
+    step = handling.worsened(group.book.records[ALARM], priority, now)
+    return [(group, change) for change in group.book.apply(ALARM, step, now)]
+
+
 def _review(group: Group, homes: Homes, now: Instant) -> Told:
     """A group names those that are silent now, and ends with the last of them."""
     record = _active(group)
@@ -156,5 +161,7 @@ def _review(group: Group, homes: Homes, now: Instant) -> Told:
         return [(group, change) for change in group.book.end(ALARM, now)]
     if members == record.members:
         return []
-    step = handling.regrouped(record, members)
+    where = record.detector.removeprefix("@")
+    note = f"{len(members)} detector{'s' * (len(members) != 1)} of {where} silent"
+    step = handling.regrouped(record, members, note)
     return [(group, change) for change in group.book.apply(ALARM, step, now)]

@@ -194,7 +194,7 @@ def test_two_causes_at_once(fleet):
     assert not group(bench, POST).active
 
 
-def test_what_is_more_urgent_is_not_hidden_behind_its_group(fleet):
+def test_what_is_more_urgent_makes_its_group_so(fleet):
     bench = fleet(*on_bus("a", "b", "d", silence_s=1.0))
     bench.wait(3)
     silent(bench, "a", "b")
@@ -202,9 +202,11 @@ def test_what_is_more_urgent_is_not_hidden_behind_its_group(fleet):
     bench.hold(30.0, 1, "d")
     silent(bench, "d")
     bench.wait(3)
-    assert (group(bench).priority, group(bench).members) == (3, ("a", "b"))
-    single = bench.find("silence", "d")
-    assert (single.priority, single.is_hidden) == (2, False)
+    record = group(bench)
+    assert (record.priority, record.members) == (2, ("a", "b", "d"))
+    assert record.note == "3 detectors of link/bus-1 silent"
+    assert bench.find("silence", "d").suppressed_by == record.occurrence
+    assert "escalated" in bench.events("silence", record.detector)
 
 
 def test_a_group_is_as_urgent_as_its_worst(fleet):
