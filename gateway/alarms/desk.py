@@ -83,11 +83,6 @@ class Desk:
             "stop_exercise": self._stop_exercise,
         }
 
-    @property
-    def names(self) -> Iterable[str]:
-        """The commands it knows."""
-        return self._commands
-
     def carry_out(self, command: Command, now: Instant) -> Done:
         """One command: what is said of it, and what it changed."""
         known = self._commands.get(command.name)

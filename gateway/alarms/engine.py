@@ -5,7 +5,7 @@ replay. All durations are taken on the monotonic clock; wall times are labels.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -24,7 +24,6 @@ from gateway.alarms.outages import Outages
 from gateway.alarms.profiles import AlarmSettings, DetectorProfile
 from gateway.alarms.record import AlarmRecord, Change, Facts
 from gateway.alarms.rights import Rights
-from gateway.alarms.watcher import Standing
 from gateway.values import Answer, Command, Instant, Measured, PassageRecord
 
 LEARNED: Final = "learned/"
@@ -162,11 +161,6 @@ class AlarmEngine:
         self._homes.drop_reports()
         return Answer(command, True, reason), changes
 
-    @property
-    def commands(self) -> Iterable[str]:
-        """The names of the commands it knows."""
-        return self._desk.names
-
     def active(self) -> list[AlarmRecord]:
         """Every alarm that is not closed, with what it stands at now."""
         return self._homes.active()
@@ -182,10 +176,6 @@ class AlarmEngine:
     def background(self, detector: str) -> float | None:
         """The slow mean of a detector's gamma count rate in 1/s; None until it is learned."""
         return self._homes.detectors[detector].loss.watch.background
-
-    def standings(self, detector: str) -> Sequence[Standing]:
-        """How the rules of a detector stand: armed or not, and against what."""
-        return self._homes.detectors[detector].standings()
 
     def detector(self, name: str) -> DetectorAlarms:
         """All alarms of one detector."""

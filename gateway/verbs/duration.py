@@ -16,12 +16,3 @@ def seconds(text: str) -> float:
     if not parts or _PART.sub("", plain) or len(set(units)) != len(units):
         raise ValueError(f"{text!r} is no duration: {EXAMPLE}")
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
-
-
-def told(duration_s: float) -> str:
-    """A duration in words, rounded to what people would say."""
-    if duration_s < 120:
-        return f"{duration_s:.0f} s"
-    if duration_s < 7200:
-        return f"{duration_s / 60:.0f} min"
-    return f"{duration_s / 3600:.1f} h" if duration_s < 172_800 else f"{duration_s / 86_400:.0f} d"
