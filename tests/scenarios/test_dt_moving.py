@@ -83,7 +83,7 @@ def test_dt_19_a_drive_by_is_found_in_time_and_place(play_seeds, scenario):
     """Messages bear the end of the second in which was counted, and where the vehicle was then: its
     middle is half a second, and half a second of way, before."""
     site = scenario("dt-19-drive-by.toml").site
-    for played in play_seeds("dt-19-drive-by.toml", 5):
+    for played in play_seeds("dt-19-drive-by.toml"):
         doses, rises = last(played, alarm="dose_rate"), last(played, alarm="gamma_rise")
         assert (len(doses), len(rises)) == (3, 3)
         for at_s, speed, _ in PASSES.values():
@@ -142,7 +142,7 @@ def test_dt_21_what_patients_radiate(scenario):
 def test_dt_21_a_diagnostic_patient(play_seeds):
     """R1, R3, a medical nuclide, no R4. A day later R1 still, and R3 with 0.54 µSv/h: the level is
     one of the whole field, 0.44 of his and 0.10 of nature, so that no background lifts it."""
-    for played in play_seeds("dt-21-diagnostic.toml", 5):
+    for played in play_seeds("dt-21-diagnostic.toml"):
         assert played.failed == []
         (nuclide,) = last(played, alarm="nuclide")
         assert (nuclide["level"], nuclide["priority"]) == ("I2", 4)
@@ -172,7 +172,7 @@ def test_dt_22_what_is_left_of_a_therapy(scenario):
 
 def test_dt_22_a_medical_nuclide_lowers_no_level(play_seeds):
     """R5 is raised and latched; both are linked, and what the instrument says is a hint."""
-    for played in play_seeds("dt-22-therapy.toml", 2):
+    for played in play_seeds("dt-22-therapy.toml"):
         assert played.failed == []
         (dose,) = last(played, alarm="dose_rate", detector="prd-1")
         assert (dose["level"], dose["priority"]) == ("R5", 1)
@@ -191,7 +191,7 @@ def test_dt_22_a_medical_nuclide_lowers_no_level(play_seeds):
 
 def test_dt_26_four_alarms_and_one_incident(play_seeds):
     """Nobody's alarm is hidden behind another's; a rise is, behind the dose rate beside it."""
-    for played in play_seeds("dt-26-same-source.toml", 5):
+    for played in play_seeds("dt-26-same-source.toml"):
         assert played.failed == []
         doses = {body["detector"]: body for body in last(played, alarm="dose_rate")}
         assert sorted(doses) == ["prd-1", "prd-2", "prd-3", "prd-4"]
