@@ -14,6 +14,7 @@ as ``aspect_rpm_modbus_tcp``. Each map states its own source and how well it is 
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from importlib.resources import files
 from math import isfinite
@@ -57,6 +58,8 @@ _CHANNEL: Final = {
 }
 _Masks = tuple[tuple[int, int], ...]
 _States = Mapping[tuple[Kind, str], bool]
+KNOWN_MARKS: Final = 256
+"""So many combinations of status words are kept for each block: an instrument has few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,24 @@ class Told:
     occupied: bool | None = None
     active: bool = False
     look: Look | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """What the bits of one block say."""
+
+    states: _States
+    readings: tuple[Reading, ...]
+    flags: tuple[Flag, ...]
+    occupied: bool | None
+    active: bool
+
+    def is_set(self, parts: Iterable[str]) -> bool:
+        """Whether one of these alarms is."""
+        for part in parts:
+            if self.states[Kind.ALARM, part]:
+                return True
+        return False
 
 
 class BlockDecoder:
@@ -89,6 +110,8 @@ class BlockDecoder:
                 self._learn((word.item.offset, 1 << number), meaning)
         self._says_valid = any(how.valid_while for _, how in self._told)
         self._active_while = plan.pace.active_while
+        self._offsets = tuple(sorted({word.item.offset for word in words}))
+        self._known: dict[tuple[int, ...], _Marks] = {}
         rule = plan.passage
         self._passage = rule if rule is not None and rule.counter in self._names else None
 
@@ -99,21 +122,43 @@ class BlockDecoder:
             lost = (how for _, how in self._told if not how.only_occupied)
             return Told(tuple(_reading(how, None, (Flag.INSTRUMENT_FAULT,)) for how in lost))
         numbers = dict(zip(self._names, self._words.decode(words), strict=True))
-        occupied = _is_any(words, self._occupied) if self._occupied else None
+        marks = self._marks(words)
         readings = {
             field.name: self._number(field, how, numbers[field.name], words)
             for field, how in self._told
         }
-        states = {key: _is_any(words, masks) for key, masks in self._states.items()}
         now = [
-            readings[field.name] for field, how in self._told if occupied or not how.only_occupied
+            readings[field.name]
+            for field, how in self._told
+            if marks.occupied or not how.only_occupied
         ]
         return Told(
-            (*now, *(_state_reading(*key, is_set) for key, is_set in states.items())),
+            (*now, *marks.readings),
+            marks.flags,
+            marks.occupied,
+            marks.active,
+            None if self._passage is None else self._look(self._passage, words, numbers, readings),
+        )
+
+    def _marks(self, words: Sequence[int]) -> "_Marks":
+        """What the bits say; the same words say the same again and again."""
+        seen = tuple([words[offset] for offset in self._offsets])
+        marks = self._known.get(seen)
+        if marks is None:
+            if len(self._known) >= KNOWN_MARKS:
+                self._known.clear()
+            marks = self._known[seen] = self._read(words)
+        return marks
+
+    def _read(self, words: Sequence[int]) -> "_Marks":
+        states = {key: _is_any(words, masks) for key, masks in self._states.items()}
+        occupied = _is_any(words, self._occupied) if self._occupied else None
+        return _Marks(
+            states,
+            tuple(_state_reading(*key, is_set) for key, is_set in states.items()),
             tuple(flag for flag, masks in self._flags.items() if _is_any(words, masks)),
             occupied,
             self._is_active(bool(occupied), states),
-            self._look(words, bool(occupied), numbers, readings, states),
         )
 
     def _learn(self, mask: tuple[int, int], meaning: Meaning) -> None:
@@ -135,7 +180,7 @@ class BlockDecoder:
             flags += (Flag.OVER_RANGE,)
         value: Number | None = None
         if not flags and number not in field.invalid:
-            value = number if how.scale is None else float(number * how.scale)
+            value = number if how.scale is None else _scaled(number, how.scale)
         return _reading(how, value, flags, f"{number} {how.wire_unit}".rstrip())
 
     def _holds(self, mask: Mask | None, words: Sequence[int], *, missing: bool) -> bool:
@@ -152,20 +197,17 @@ class BlockDecoder:
 
     def _look(
         self,
+        rule: PassageRule,
         words: Sequence[int],
-        occupied: bool,
         numbers: Mapping[str, Number],
         readings: Mapping[str, Reading],
-        states: _States,
-    ) -> Look | None:
-        rule = self._passage
-        if rule is None:
-            return None
+    ) -> Look:
+        marks = self._marks(words)
         return Look(
             counter=int(numbers[rule.counter]),
-            occupied=occupied,
-            gamma_alarm=any(states[Kind.ALARM, part] for part in rule.gamma_alarm),
-            neutron_alarm=any(states[Kind.ALARM, part] for part in rule.neutron_alarm),
+            occupied=bool(marks.occupied),
+            gamma_alarm=marks.is_set(rule.gamma_alarm),
+            neutron_alarm=marks.is_set(rule.neutron_alarm),
             gamma=_peak(readings[rule.gamma_max]),
             neutron=_peak(readings[rule.neutron_max]),
             speed_m_s=None if rule.speed is None else readings[rule.speed].value,
@@ -179,9 +221,7 @@ class RegisterDriver:
 
     def __init__(self, plan: RegisterMap) -> None:
         self._plan = plan
-        self._decoders = [
-            BlockDecoder(plan, block) for block in plan.blocks if block.read is When.CYCLE
-        ]
+        self._decoders = _decoders(plan)
         self._bases: dict[str, int] = {}
         self._active = False
         self._lane = None if plan.passage is None else _lane(plan.passage)
@@ -233,15 +273,9 @@ class RegisterDriver:
     def _outputs(self, told: Sequence[Told]) -> list[Output]:
         if not told:
             return []
-        self._active = any(each.active for each in told)
-        states = [each.occupied for each in told if each.occupied is not None]
-        outputs: list[Output] = [
-            Sample(
-                tuple(reading for each in told for reading in each.readings),
-                flags=tuple(flag for each in told for flag in each.flags),
-                occupied=any(states) if states else None,
-            )
-        ]
+        whole = told[0] if len(told) == 1 else _joined(told)
+        self._active = whole.active
+        outputs: list[Output] = [Sample(whole.readings, flags=whole.flags, occupied=whole.occupied)]
         for each in told:
             if each.look is not None and self._lane is not None:
                 outputs += self._lane.step(each.look)
@@ -263,6 +297,12 @@ class RegisterDriver:
                 self._bases[block.name] = base
 
 
+@cache
+def _decoders(plan: RegisterMap) -> tuple[BlockDecoder, ...]:
+    """One of each block read in a cycle, for all instruments of a map."""
+    return tuple(BlockDecoder(plan, block) for block in plan.blocks if block.read is When.CYCLE)
+
+
 def check_whole(block: Block, words: Sequence[int]) -> None:
     """Raises DecodeError unless these are the registers of the block."""
     if len(words) != block.count:
@@ -279,6 +319,17 @@ def check_whole(block: Block, words: Sequence[int]) -> None:
 def encode(plan: RegisterMap, block: str, numbers: Mapping[str, Number]) -> tuple[int, ...]:
     """A block's registers from numbers by name, words of bits among them; the rest is zero."""
     return encode_items(plan.items(block), numbers, plan.block(block).count)
+
+
+def _joined(told: Sequence[Told]) -> Told:
+    """What several blocks of one cycle say."""
+    states = [each.occupied for each in told if each.occupied is not None]
+    return Told(
+        tuple(reading for each in told for reading in each.readings),
+        tuple(flag for each in told for flag in each.flags),
+        any(states) if states else None,
+        any(each.active for each in told),
+    )
 
 
 def _lane(rule: PassageRule) -> CounterLane:
@@ -311,6 +362,13 @@ def _reading(
         raw=raw,
         part=how.part,
     )
+
+
+def _scaled(number: Number, scale: Fraction) -> float:
+    """The product, rounded once where the number is whole."""
+    if isinstance(number, int):
+        return number * scale.numerator / scale.denominator
+    return float(number * scale)
 
 
 @cache

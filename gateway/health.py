@@ -43,6 +43,7 @@ class DetectorHealth:
     last_reject: str = ""
     _frames: dict[tuple[Channel, str], tuple[Reading, ...]] = field(default_factory=dict)
     _told: DetectorState | None = None
+    _seen: tuple[object, ...] = ()
 
     def note_sample(self, measured: Measured, now: Instant) -> None:
         """A valid frame came."""
@@ -81,8 +82,19 @@ class DetectorHealth:
 
     def changed(self, now: Instant) -> DetectorState | None:
         """The state if it is another one than told last."""
-        if self._is_plainly_well(now):
-            return None
+        seen = (
+            now.mono - (self.heard or self.started).mono > self.silence_limit_s,
+            self.heard is None,
+            self.link_reason,
+            tuple(self.faults) if self.faults else (),
+            self.learning,
+            self.switched_off,
+            self.mismatched,
+            self.conditions,
+        )
+        if seen == self._seen:
+            return None  # the common case: nothing to work out
+        self._seen = seen
         state, reasons = self._state(now)
         told = self._told
         if told is not None and told.state == state and told.reasons == reasons:
@@ -90,18 +102,6 @@ class DetectorHealth:
         since = told.since if told is not None and told.state == state else now
         self._told = DetectorState(self.detector, state, reasons, since)
         return self._told
-
-    def _is_plainly_well(self, now: Instant) -> bool:
-        """The common case, told already: nothing to work out."""
-        return (
-            self._told is not None
-            and self._told.state == "ok"
-            and not self._told.reasons
-            and self.heard is not None
-            and now.mono - self.heard.mono <= self.silence_limit_s
-            and not self.conditions
-            and not (self.faults or self.learning or self.switched_off or self.mismatched)
-        )
 
     @property
     def latest(self) -> dict[tuple[Channel, str], Reading]:

@@ -62,7 +62,8 @@ class Normaliser:
         """The sample in the gateway's units and times; estimates from counts are added, flagged."""
         if sample.identity is not None:
             self._learn(sample.identity)
-        readings = tuple(self._converter.convert(reading) for reading in sample.readings)
+        convert = self._converter.convert
+        readings = tuple([convert(reading) for reading in sample.readings])
         basis = None
         if self._calibration is not None and not _has_dose_rate(readings):
             basis = _count_basis(readings, self._calibration)

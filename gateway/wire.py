@@ -20,9 +20,7 @@ SCHEMA: Final = "dosegate/1"
 
 
 def _all_but_value(reading: Reading) -> Hashable:
-    """What an instrument says again and again with another number; its own digits differ too."""
-    if reading.raw:
-        return None
+    """What an instrument says again and again with another number and other digits of its own."""
     return (
         reading.channel,
         reading.unit,
@@ -83,7 +81,7 @@ READING: Final = Table[Reading](
             attrgetter("independent"),
         ),
     ),
-    varies="value",
+    varies=("value", "raw"),
     rest=_all_but_value,
 )
 

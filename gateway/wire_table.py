@@ -11,6 +11,8 @@ from typing import Any, Final, Generic, TypeVar
 T = TypeVar("T")
 RECURRING: Final = 10_000
 """So many forms of texts are kept."""
+SAME: Final = 1000
+"""And so many texts of values that may come again as the same object, such as states."""
 Json = dict[str, Any] | list[Any] | str | int | float | bool | None
 
 SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -60,12 +62,13 @@ class Table(Generic[T]):
         doc: str,
         keys: tuple[Key[T], ...],
         kind: str = "",
-        varies: str = "",
-        rest: Callable[[T], Hashable] = lambda _: None,
+        varies: tuple[str, str] | None = None,
+        rest: Callable[[T], Hashable] | None = None,
     ) -> None:
         self._varies = varies
         self._rest = rest
-        self._forms: dict[Hashable, tuple[str, str]] = {}
+        self._forms: dict[Hashable, tuple[str, str, str]] = {}
+        self._same: dict[int, tuple[T, str]] = {}
         self._plain = [(key.name, key.get) for key in keys if key.members is None]
         self._lists = [
             (key.name, key.members, key.of)
@@ -92,27 +95,40 @@ class Table(Generic[T]):
     def text(self, value: T) -> str:
         """The message as JSON text, lists last.
 
-        Where only the number of the key ``varies`` differs from one made before, as ``rest``
-        tells, it is put into the text of that one. Only for tables without optional keys.
+        The same object has the same text as before. Where only the two keys that ``varies`` names
+        differ from one made before, as ``rest`` tells, a number and behind it a text, they are put
+        into the text of that one. Only for tables without optional keys.
         """
-        key = self._rest(value)
-        if key is None:
+        if self._varies is None or self._rest is None:
             return self._text(value)
+        same = self._same.get(id(value))
+        if same is not None and same[0] is value:
+            return same[1]
+        key = self._rest(value)
         form = self._forms.get(key)
         if form is None:
             if len(self._forms) >= RECURRING:
                 self._forms.clear()
-            form = self._forms[key] = self._form(value)
-        number = getattr(value, self._varies)
-        return f"{form[0]}{'null' if number is None else repr(number)}{form[1]}"
+            form = self._forms[key] = self._form(value, *self._varies)
+        number, words = getattr(value, self._varies[0]), getattr(value, self._varies[1])
+        shown = "null" if number is None else repr(number)
+        if words:
+            return f"{form[0]}{shown}{form[1]}{_quoted(words)}{form[2]}"
+        text = f'{form[0]}{shown}{form[1]}""{form[2]}'
+        if len(self._same) >= SAME:
+            self._same.clear()
+        self._same[id(value)] = value, text
+        return text
 
-    def _form(self, value: T) -> tuple[str, str]:
-        """What stands before and behind the number."""
+    def _form(self, value: T, number: str, words: str) -> tuple[str, str, str]:
+        """What stands before, between and behind the two."""
         record: dict[str, object] = {"kind": self.kind} if self.kind else {}
         for name, get in self._plain:
-            record[name] = None if name == self._varies else get(value)
-        head, _, tail = _ENCODER.encode(record).partition(f'"{self._varies}":null')
-        return f'{head}"{self._varies}":', tail
+            record[name] = None if name in (number, words) else get(value)
+        text = _ENCODER.encode(record)
+        head, _, rest = text.partition(f'"{number}":null')
+        middle, _, tail = rest.partition(f'"{words}":null')
+        return f'{head}"{number}":', f'{middle}"{words}":', tail
 
     def _text(self, value: T) -> str:
         record: dict[str, object] = {"kind": self.kind} if self.kind else {}
@@ -188,5 +204,8 @@ def dump(record: object) -> bytes:
     """Compact JSON; a number that JSON does not have raises ValueError."""
     return _ENCODER.encode(record).encode()
 
+
+_quoted: Final = json.encoder.encode_basestring
+"""A text as JSON; the same as the encoder below writes."""
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
