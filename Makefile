@@ -43,9 +43,18 @@ format: venv ## formats and writes generated files
 torture: venv packages ## the long forms of the tests: outages, kills, statistics
 	$(BIN)/pytest -m torture --timeout 3600
 
-bench: venv packages ## cost of the alarm rules; CPU per sample, latency, memory
+bench: venv packages .bench/ready ## alarm rules; CPU per sample, latency, memory; two other readers beside it
 	$(BIN)/python tests/bench/rules.py --detectors 60
 	$(BIN)/python tests/bench/measure.py --detectors 100 1000 --seconds 60
+	$(BIN)/python tests/bench/peers.py --detectors 200 --seconds 30 \
+		--modpoll .bench/modpoll/bin/modpoll --thingsboard .bench/thingsboard/bin/python
+
+.bench/ready: Makefile
+	@echo "installing modpoll and thingsboard-gateway, for comparison only"
+	@$(PYTHON) -m venv .bench/modpoll && $(PYTHON) -m venv .bench/thingsboard
+	@.bench/modpoll/bin/pip --quiet --disable-pip-version-check install modpoll==1.6.0
+	@.bench/thingsboard/bin/pip --quiet --disable-pip-version-check install thingsboard-gateway==3.8.5
+	@touch $@
 
 lock: ## new lock files from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
@@ -65,4 +74,4 @@ packages:
 		echo "!! mosquitto could not be installed: its tests are skipped"
 
 clean: ## removes what make made
-	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .bench dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
