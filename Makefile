@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check --quiet
 DEMO ?=
 
-.PHONY: help venv demo test check format bench torture lock packages clean
+.PHONY: help venv demo test check format bench torture clusters lock packages clean
 .DEFAULT_GOAL := help
 
 help:
@@ -40,11 +40,12 @@ format: venv ## formats and writes generated files
 	$(BIN)/ruff check --fix
 	$(BIN)/dosegate schema --write docs/reference
 
-torture: venv packages ## the long forms of the tests: outages, kills, statistics
-	$(BIN)/pytest -m torture --timeout 3600
+torture: venv packages ## the long forms of the tests: outages, kills, power cuts, statistics
+	$(BIN)/pytest -m torture --timeout 3600 --ignore tests/torture/test_clusters.py
 
 bench: venv packages .bench/ready ## alarm rules; CPU per sample, latency, memory; two other readers beside it
 	$(BIN)/python tests/bench/rules.py --detectors 60
+	$(BIN)/python tests/bench/storage.py
 	$(BIN)/python tests/bench/measure.py --detectors 100 1000 --seconds 60
 	$(BIN)/python tests/bench/peers.py --detectors 200 --seconds 30 \
 		--modpoll .bench/modpoll/bin/modpoll --thingsboard .bench/thingsboard/bin/python
@@ -56,6 +57,11 @@ bench: venv packages .bench/ready ## alarm rules; CPU per sample, latency, memor
 	@.bench/thingsboard/bin/pip --quiet --disable-pip-version-check install thingsboard-gateway==3.8.5
 	@touch $@
 
+clusters: venv ## a node of NATS and of RabbitMQ is killed under load (root: installs both, starts neither)
+	DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends \
+		nats-server rabbitmq-server >/dev/null
+	$(BIN)/pytest -n0 -s -m torture --timeout 600 tests/torture/test_clusters.py
+
 lock: ## new lock files from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --upgrade -o requirements/run.lock
@@ -63,15 +69,22 @@ lock: ## new lock files from pyproject.toml (needs uv)
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--upgrade -o requirements/dev.lock
 
+PROGRAMS := mosquitto=mosquitto mosquitto_sub=mosquitto-clients strace=strace \
+	xmllint=libxml2-utils openssl=openssl mbpoll=mbpoll
+
 packages:
-	@PATH="$$PATH:/usr/sbin"; command -v mosquitto >/dev/null && exit 0; \
+	@PATH="$$PATH:/usr/sbin"; missing=""; \
+	for pair in $(PROGRAMS); do \
+		command -v "$${pair%%=*}" >/dev/null || missing="$$missing $${pair##*=}"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
 	if [ "$$(id -u)" = 0 ]; then as=""; elif sudo -n true 2>/dev/null; then as="sudo -n"; else \
-		echo "!! mosquitto is missing and there are no rights to install it: its tests are skipped"; \
+		echo "!! missing, and no rights to install it; its tests are skipped:$$missing"; \
 		exit 0; fi; \
-	echo "installing the Debian package mosquitto"; \
+	echo "installing Debian packages:$$missing"; \
 	$$as apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-		$$as apt-get install -y -qq --no-install-recommends mosquitto mosquitto-clients >/dev/null || \
-		echo "!! mosquitto could not be installed: its tests are skipped"
+		$$as apt-get install -y -qq --no-install-recommends $$missing >/dev/null || \
+		echo "!! could not be installed, its tests are skipped:$$missing"
 
 clean: ## removes what make made
 	rm -rf .venv .bench dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -15,6 +15,7 @@ from config.connections import check_links, check_sinks
 from config.drivers import check_driver
 from config.locate import Path
 from config.problem import Findings, did_you_mean, shown
+from config.recordings import check_recording
 from config.tables import Table, amount, part, tables, text
 from drivers.units import Dimension, UnknownUnit, parse_unit
 
@@ -40,6 +41,7 @@ def check_configuration(findings: Findings) -> None:
     _check_guidance(findings)
     check_links(findings)
     check_sinks(findings)
+    check_recording(findings)
     _check_roots(findings)
 
 

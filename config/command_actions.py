@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from config.action import Action
+from config.action import Action, DetectorId
 from config.amounts import FieldRate
 from config.models import Id, Seconds
 
@@ -26,8 +26,12 @@ class Command(Action):
     _own: ClassVar[frozenset[str]] = frozenset({"at_s", "do", "user", "expect", "expect_reason"})
 
     do: str
-    user: UserId = "operator"
-    expect: Literal["accepted", "refused"] | None = None
+    user: Annotated[
+        UserId, Field(description="who asks; with [[user]] tables his roles are checked")
+    ] = "operator"
+    expect: Annotated[
+        Literal["accepted", "refused"] | None, Field(description="what the answer must be")
+    ] = None
     expect_reason: Annotated[
         str | None, Field(min_length=1, description="stands in the reason of the answer")
     ] = None
@@ -56,16 +60,24 @@ class OnAlarm(Command):
     detector: Annotated[
         str | None, Field(min_length=1, description="of the alarm; groups begin with @")
     ] = None
-    alarm: Annotated[str | None, Field(min_length=1, examples=["dose_rate"])] = None
-    level: LevelId | None = None
-    occurrence: Annotated[int, Field(ge=1)] | None = None
+    alarm: Annotated[
+        str | None,
+        Field(min_length=1, examples=["dose_rate"], description="which, such as gamma_rise"),
+    ] = None
+    level: Annotated[LevelId | None, Field(description="the worst that it has reached")] = None
+    occurrence: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        Field(
+            description="the nth ever raised that fits, closed too; default: the newest open one"
+        ),
+    ] = None
 
 
 class Acknowledge(OnAlarm):
     """Says that somebody has seen an alarm."""
 
     do: Literal["acknowledge"]
-    revision: Annotated[int, Field(ge=1, description="of the record that was seen")] | None = None
+    revision: Annotated[int | None, Field(ge=1, description="of the record that was seen")] = None
 
 
 class Reset(OnAlarm):
@@ -78,25 +90,26 @@ class Silence(OnAlarm):
     """Takes the sound off an alarm for a while."""
 
     do: Literal["silence"]
-    duration_s: Seconds
-    reason: str = ""
+    duration_s: Annotated[Seconds, Field(description="at most 10 min")]
+    reason: Annotated[str, Field(description="why; default: scenario")] = ""
 
 
 class Close(OnAlarm):
     """Closes an alarm that cannot return by itself."""
 
     do: Literal["close"]
-    reason: str = ""
+    reason: Annotated[str, Field(description="why; default: scenario")] = ""
 
 
 class Assess(OnAlarm):
     """Records what an alarm turned out to be."""
 
     do: Literal["assess"]
-    state: (
-        Literal["new", "verifying", "localising", "identifying", "reachback", "closed"] | None
-    ) = None
-    disposition: (
+    state: Annotated[
+        Literal["new", "verifying", "localising", "identifying", "reachback", "closed"] | None,
+        Field(description="how far one is"),
+    ] = None
+    disposition: Annotated[
         Literal[
             "unassessed",
             "false",
@@ -108,93 +121,112 @@ class Assess(OnAlarm):
             "exercise",
             "confirmed_non_innocent",
         ]
-        | None
-    ) = None
-    note: Text | None = None
-    nuclides: Annotated[str | None, Field(min_length=1, examples=["I-131"])] = None
+        | None,
+        Field(description="what it was; the assessor's alone"),
+    ] = None
+    note: Annotated[Text | None, Field(description="in words")] = None
+    nuclides: Annotated[
+        str | None, Field(min_length=1, examples=["I-131"], description="which they were")
+    ] = None
 
 
 class Shelve(Command):
     """Takes one level of a detector off the list for a while."""
 
     do: Literal["shelve"]
-    detector: Id
-    level: LevelId
-    duration_s: Seconds
-    reason: str = ""
+    detector: DetectorId
+    level: Annotated[LevelId, Field(description="which")]
+    duration_s: Annotated[
+        Seconds, Field(description="priority 1: 5 min at most, 2: 30 min, others 4 h")
+    ]
+    reason: Annotated[str, Field(description="why; default: scenario")] = ""
 
 
 class Unshelve(Command):
     """Puts a shelved level back on the list."""
 
     do: Literal["unshelve"]
-    detector: Id
-    level: LevelId
+    detector: DetectorId
+    level: Annotated[LevelId, Field(description="which")]
 
 
 class Service(Command):
     """Takes a detector out of service, or says that a test source is at it, or ends that."""
 
     do: Literal["maintenance", "test_source"]
-    detector: Id
-    on: bool = True
-    duration_s: Seconds | None = None
-    reason: str = ""
+    detector: DetectorId
+    on: Annotated[bool, Field(description="false: it is over")] = True
+    duration_s: Annotated[
+        Seconds | None,
+        Field(description="needed to begin; maintenance 8 h at most, a test source 30 min"),
+    ] = None
+    reason: Annotated[str, Field(description="why; default: scenario")] = ""
 
 
 class Duty(Command):
     """Where a worn detector is: on somebody, put away, or having its battery changed."""
 
     do: Literal["duty"]
-    detector: Id
-    state: Literal["on_duty", "off_duty", "handed_in", "battery_swap"]
-    duration_s: Seconds | None = None
-    reason: str = ""
+    detector: DetectorId
+    state: Annotated[
+        Literal["on_duty", "off_duty", "handed_in", "battery_swap"],
+        Field(description="where it is"),
+    ]
+    duration_s: Annotated[
+        Seconds | None,
+        Field(description="but for on_duty; battery swap 15 min at most, off duty 24 h, else 30 d"),
+    ] = None
+    reason: Annotated[str, Field(description="why; default: scenario")] = ""
 
 
 class Baseline(Command):
     """The natural field of a place: measured in a survey, accepted as it is now, or withdrawn."""
 
     do: Literal["baseline"]
-    detector: Id
-    mode: Literal["survey", "accept", "withdraw"]
+    detector: DetectorId
+    mode: Annotated[Literal["survey", "accept", "withdraw"], Field(description="what is done")]
     survey_s: Annotated[Seconds | None, Field(description="how long it measures")] = None
     duration_s: Annotated[Seconds | None, Field(description="how long it holds")] = None
-    reason: str = ""
+    reason: Annotated[str, Field(description="why; default: scenario")] = ""
 
 
 class Commission(Command):
     """Says that a detector was checked with a source at its place."""
 
     do: Literal["commission"]
-    detector: Id
-    reason: str = ""
+    detector: DetectorId
+    reason: Annotated[str, Field(description="why; default: scenario")] = ""
 
 
 class Replace(Command):
     """Another instrument takes a detector's place."""
 
     do: Literal["replace"]
-    detector: Id
-    serial_number: Annotated[str, Field(min_length=1, examples=["01234"])]
-    reason: str = ""
+    detector: DetectorId
+    serial_number: Annotated[
+        str, Field(min_length=1, examples=["01234"], description="of the new one")
+    ]
+    reason: Annotated[str, Field(description="why; default: scenario")] = ""
 
 
 class NewWearer(Command):
     """Another person wears a detector: the dose begins at zero."""
 
     do: Literal["new_wearer"]
-    detector: Id
-    reason: str = ""
+    detector: DetectorId
+    reason: Annotated[str, Field(description="why; default: scenario")] = ""
 
 
 class Report(Command):
     """An information alert entered by hand; the dose rate is handed on in µSv/h."""
 
     do: Literal["report"]
-    text: Annotated[str, Field(min_length=1, examples=["unattended case at gate A"])]
-    post: Id | None = None
-    dose_rate: FieldRate | None = None
+    text: Annotated[
+        str,
+        Field(min_length=1, examples=["unattended case at gate A"], description="what is reported"),
+    ]
+    post: Annotated[Id | None, Field(description="where")] = None
+    dose_rate: Annotated[FieldRate | None, Field(description="that was read there")] = None
 
 
 class StopExercise(Command):
@@ -209,9 +241,9 @@ class AskAgain(Command):
     played: ClassVar[bool] = False
 
     do: Literal["history", "resend"]
-    lane: Literal["alarms", "samples"] = "alarms"
-    from_seq: Annotated[int, Field(ge=1)] | None = None
-    to_seq: Annotated[int, Field(ge=1)] | None = None
+    lane: Annotated[Literal["alarms", "samples"], Field(description="of the journal")] = "alarms"
+    from_seq: Annotated[Annotated[int, Field(ge=1)] | None, Field(description="the first")] = None
+    to_seq: Annotated[Annotated[int, Field(ge=1)] | None, Field(description="the last")] = None
 
 
 Commands = (

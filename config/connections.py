@@ -115,6 +115,25 @@ def check_sinks(findings: Findings) -> None:
                 findings.advice((*path, *keys), f"there is no file {name!r}, or it is not readable")
         if "password_file" in sink and "username" not in sink:
             findings.error((*path, "password_file"), "username is missing beside it")
+        if sink.get("commands") is True:
+            _check_commands(findings, path, sink)
+
+
+def _check_commands(findings: Findings, path: Path, sink: Table) -> None:
+    """Whoever reaches the broker must not be somebody who may do everything."""
+    key = (*path, "commands")
+    if not any(True for _ in tables(findings.data, "user")):
+        findings.error(
+            key,
+            "commands are taken over MQTT, but nobody is named who may give them",
+            "add [[user]] with id and roles; the broker's access list binds command/ID/# to them",
+        )
+    if text(sink, "protocol") == "3.1.1":
+        findings.advice(
+            key,
+            "with MQTT 3.1.1 a refused subscription or answer may look like an accepted one",
+            'use protocol = "5" where the broker speaks it',
+        )
 
 
 def _check_broker(findings: Findings, path: Path, broker: str) -> None:

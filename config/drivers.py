@@ -78,14 +78,8 @@ def _check_link(findings: Findings, path: Path, link: object, info: DriverInfo) 
     if not isinstance(kind, str):
         return
     if kind == "recording":
-        if info.contract != "listener":
-            findings.error(
-                (*path, "kind"),
-                f"a recording cannot answer the questions of {info.name}",
-                f"read it with: dosegate decode {info.name} FILE",
-            )
         return
-    offered = info.links + (("recording",) if info.contract == "listener" else ())
+    offered = (*info.links, "recording")
     if kind in ("serial", "tcp", "modbus_tcp", "modbus_rtu") and kind not in info.links:
         findings.error(
             (*path, "kind"),

@@ -1,25 +1,33 @@
 """What a configuration may say: strict models, every key documented here.
 
-Quantities are written with their unit (``"20 µSv/h"``), see ``config.amounts``.
+Quantities are written with their unit (``"20 µSv/h"``), see ``config.amounts``. What is said about
+alarms is in ``config.alarm_models``.
 """
 
-from collections.abc import Mapping
 from datetime import date
-from types import MappingProxyType
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
+from config.alarm_models import CLEAR_FACTOR as CLEAR_FACTOR
+from config.alarm_models import DEFAULT_DOSES as DEFAULT_DOSES
+from config.alarm_models import DEFAULT_LEVELS as DEFAULT_LEVELS
+from config.alarm_models import Alarms as Alarms
+from config.alarm_models import Budget as Budget
+from config.alarm_models import ClassProfile as ClassProfile
+from config.alarm_models import DoseLevel as DoseLevel
+from config.alarm_models import DoseLevels as DoseLevels
+from config.alarm_models import Level as Level
+from config.alarm_models import Levels as Levels
+from config.alarm_models import Profile as Profile
 from config.amounts import CountRate as CountRate
 from config.amounts import Dose as Dose
 from config.amounts import DoseRate as DoseRate
+from config.strict import DetectorClass as DetectorClass
+from config.strict import Id as Id
+from config.strict import Seconds as Seconds
+from config.strict import Strict as Strict
 
-Id = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$"),
-    Field(examples=["gate-1"]),
-]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535, examples=[502])]
 Host = Annotated[str, Field(min_length=1, examples=["192.168.1.20"])]
 SerialPort = Annotated[
@@ -30,30 +38,6 @@ SerialPort = Annotated[
         examples=["/dev/serial/by-id/usb-FTDI_FT232R_A50285BI-if00-port0"],
     ),
 ]
-
-DetectorClass = Literal[
-    "Backpack",
-    "Dosimeter",
-    "Electronic Personal Emergency Radiation Detector",
-    "Mobile System",
-    "Network Area Monitor",
-    "Neutron Handheld",
-    "Personal Radiation Detector",
-    "Radionuclide Identifier",
-    "Portal Monitor",
-    "Spectroscopic Portal Monitor",
-    "Spectroscopic Personal Radiation Detector",
-    "Gamma Handheld",
-    "Transportable System",
-    "Other",
-]
-"""Class codes of N42.42-2011, used verbatim."""
-
-
-class Strict(BaseModel):
-    """No unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class SerialLink(Strict):
@@ -106,6 +90,7 @@ class RecordingLink(Strict):
     kind: Literal["recording"]
     path: Annotated[str, Field(min_length=1, examples=["gate-1.jsonl"])]
     speed: Annotated[float, Field(ge=0, description="1 original, 0 as fast as possible")] = 1.0
+    loop: Annotated[bool, Field(description="begins again when it has ended")] = False
 
 
 Link = Annotated[
@@ -114,154 +99,68 @@ Link = Annotated[
 ]
 
 
-DEFAULT_LEVELS: Final[Mapping[str, float]] = MappingProxyType(
-    {"R3": 0.5, "R4": 20.0, "R5": 100.0, "R6": 1e3, "R7": 1e5}
-)
-"""Shipped absolute levels in µSv/h, lowest first; every site must review them."""
-CLEAR_FACTOR: Final = 0.8
-"""A level without ``clear`` is cleared below this part of it."""
-
-
-class Level(Strict):
-    """One absolute level: raised at ``raise``, cleared below ``clear`` (default 0.8 of it)."""
-
-    raise_at: Annotated[DoseRate, Field(alias="raise")]
-    clear: DoseRate | None = None
-    on_delay_s: Annotated[
-        float,
-        Field(ge=0, allow_inf_nan=False, description="so long must it hold before it is raised"),
-    ] = 0.0
-    enabled: bool = True
-
-
-DEFAULT_DOSES: Final[Mapping[str, float]] = MappingProxyType(
-    {"D1": 1e3, "D2": 20e3, "D3": 50e3, "D4": 500e3, "D5": 1e6}
-)
-"""Shipped levels of accumulated dose in µSv, lowest first; D5 is off unless a site turns it on."""
-
-
-class DoseLevel(Strict):
-    """One level of accumulated dose."""
-
-    raise_at: Annotated[Dose, Field(alias="raise")]
-    enabled: bool = True
-
-
-class DoseLevels(Strict):
-    """Overrides of the shipped dose levels of worn instruments."""
-
-    D1: DoseLevel | None = None
-    D2: DoseLevel | None = None
-    D3: DoseLevel | None = None
-    D4: DoseLevel | None = None
-    D5: DoseLevel | None = None
-
-
-class Profile(Strict):
-    """How detectors of a class, or one of them, are judged; what is not named keeps its default."""
-
-    platform: Annotated[
-        Literal["static", "walking", "vehicle"] | None,
-        Field(description="what carries it: decides how a rise over background is found"),
-    ] = None
-    moving_subject: Annotated[
-        bool | None,
-        Field(description="it must catch who walks or drives past: sampled every second"),
-    ] = None
-    worn: Annotated[bool | None, Field(description="it measures a person's dose")] = None
-    background_s: Annotated[
-        Seconds | None, Field(description="time over which the background is learned")
-    ] = None
-    background_rate: Annotated[
-        CountRate | None, Field(description="usual background; thrice as much is not believed")
-    ] = None
-    smoothing_s: Annotated[
-        Seconds | None, Field(description="time constant of the dose rate it shows")
-    ] = None
-    sampling_s: Annotated[
-        Seconds | None, Field(description="time between its outputs, if not the driver's")
-    ] = None
-    freeze_limit_s: Annotated[
-        Seconds | None, Field(description="a background frozen for longer is an alarm of its own")
-    ] = None
-    frozen_value_s: Annotated[
-        Seconds | None, Field(description="the same number for so long is a fault")
-    ] = None
-    ratio: Annotated[
-        float | None, Field(gt=1, le=10, description="R2: raised at so many times the baseline")
-    ] = None
-    ratio_clear: Annotated[
-        float | None, Field(gt=1, le=10, description="R2: cleared below so many times")
-    ] = None
-    moving_sigma: Annotated[
-        float | None, Field(ge=4, le=20, description="moving platforms: least rise in deviations")
-    ] = None
-    neutron_gamma_limit: Annotated[
-        DoseRate | None, Field(description="above it neutron alarms are held back")
-    ] = None
-
-
-class ClassProfile(Profile):
-    """A profile for all detectors of one class."""
-
-    detector_class: Annotated[DetectorClass, Field(alias="class")]
-
-
-class Levels(Strict):
-    """Overrides of the shipped absolute levels; what is not named keeps its default."""
-
-    R3: Level | None = None
-    R4: Level | None = None
-    R5: Level | None = None
-    R6: Level | None = None
-    R7: Level | None = None
-
-
 class CalibrationPoint(Strict):
     """One point of a calibration: this count rate is this dose rate."""
 
-    counts: CountRate
-    dose_rate: DoseRate
+    counts: Annotated[CountRate, Field(description="this rate")]
+    dose_rate: Annotated[DoseRate, Field(description="stands for this")]
 
 
 class CalibrationTable(Strict):
     """Counts to dose rate for an instrument that does not store its own."""
 
-    points: Annotated[tuple[CalibrationPoint, ...], Field(min_length=1, strict=False)]
+    points: Annotated[
+        tuple[CalibrationPoint, ...],
+        Field(min_length=1, strict=False, description="straight between them"),
+    ]
     source: Annotated[
         str,
         Field(min_length=1, description="certificate or document", examples=["certificate 4711"]),
     ]
-    nuclide: str = "Cs-137"
+    nuclide: Annotated[str, Field(description="with which it was made")] = "Cs-137"
 
 
 class DetectorSettings(Strict):
     """What is known about one instrument, however it is reached."""
 
-    id: Id
-    driver: Annotated[str, Field(examples=["thermo-radeye"])]
-    detector_class: Annotated[DetectorClass | None, Field(alias="class")] = None
-    post: Id | None = None
-    serial_number: str | None = None
-    options: dict[str, bool | int | float | str] = {}
-    permissions: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    unit: str | None = None
-    convention: Literal["true_exposure", "vendor_100_to_1", "dose_equivalent_labelled_R"] | None = (
-        None
+    id: Annotated[Id, Field(description="part of every topic")]
+    driver: Annotated[
+        str, Field(examples=["thermo-radeye"], description="its name in the instrument table")
+    ]
+    detector_class: Annotated[
+        DetectorClass | None,
+        Field(alias="class", description="default: the driver's; in a scenario the archetype's"),
+    ] = None
+    post: Annotated[Id | None, Field(description="where it stands or belongs")] = None
+    serial_number: Annotated[
+        str | None, Field(description="another one that answers is an identity alarm")
+    ] = None
+    options: Annotated[dict[str, bool | int | float | str], Field(description="of the driver")] = (
+        Field(default_factory=dict, description="of the driver")
     )
+    permissions: Annotated[
+        tuple[str, ...], Field(strict=False, description="what the driver may do beyond reading")
+    ] = ()
+    unit: Annotated[str | None, Field(description="in place of the one on the wire")] = None
+    convention: Annotated[
+        Literal["true_exposure", "vendor_100_to_1", "dose_equivalent_labelled_R"] | None,
+        Field(description="what roentgen on the wire stand for"),
+    ] = None
     nuclide: Annotated[
         Literal["Cs-137", "Ra-226", "Co-60", "Am-241"],
         Field(description="energy assumed where exposure is converted"),
     ] = "Cs-137"
-    calibration: CalibrationTable | None = None
-    range_top: DoseRate | None = None
+    calibration: Annotated[CalibrationTable | None, Field(description="counts to dose rate")] = None
+    range_top: Annotated[DoseRate | None, Field(description="above it a reading is over range")] = (
+        None
+    )
     max_count_rate: Annotated[
         CountRate | None,
         Field(description="greatest rate its counter can register: fold-over is judged by it"),
     ] = None
-    levels: Levels = Levels()
-    dose_levels: DoseLevels = DoseLevels()
-    profile: Profile = Profile()
+    levels: Annotated[Levels, Field(description="its own")] = Levels()
+    dose_levels: Annotated[DoseLevels, Field(description="its own")] = DoseLevels()
+    profile: Annotated[Profile, Field(description="its own")] = Profile()
     calibration_due: Annotated[
         date | None, Field(strict=False, description="day on which its calibration ends")
     ] = None
@@ -285,14 +184,20 @@ class Detector(DetectorSettings):
 class Post(Strict):
     """A place that detectors belong to."""
 
-    id: Id
-    names: dict[str, str] = {}
-    callsign: str | None = None
-    zone: str | None = None
-    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
-    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
-    plan_x_m: float | None = None
-    plan_y_m: float | None = None
+    id: Annotated[Id, Field(description="part of its topic")]
+    names: Annotated[dict[str, str], Field(description="for displays, by language")] = Field(
+        default_factory=dict, description="for displays, by language"
+    )
+    callsign: Annotated[str | None, Field(description="on the radio")] = None
+    zone: Annotated[str | None, Field(description="which it is in")] = None
+    latitude: Annotated[
+        Annotated[float, Field(ge=-90, le=90)] | None, Field(description="degrees, WGS84")
+    ] = None
+    longitude: Annotated[
+        Annotated[float, Field(ge=-180, le=180)] | None, Field(description="degrees, WGS84")
+    ] = None
+    plan_x_m: Annotated[float | None, Field(description="to the east of the plan's origin")] = None
+    plan_y_m: Annotated[float | None, Field(description="to the north of the plan's origin")] = None
 
 
 class Tls(Strict):
@@ -317,29 +222,59 @@ class Sink(Strict):
     password_file: str | None = None
     tls: Tls | None = None
     keepalive_s: Annotated[int, Field(ge=5, le=600)] = 15
+    samples: Annotated[
+        Literal["all", "reduced", "batch", "none"],
+        Field(description="how samples go out; alarms and states always go out whole"),
+    ] = "all"
+    every_s: Annotated[
+        float,
+        Field(ge=1, le=600, description="samples reduced or batched: over so long"),
+    ] = 10.0
+    commands: Annotated[
+        bool, Field(description="takes commands of the users below from this sink's broker")
+    ] = False
 
 
-class Budget(Strict):
-    """How many false alarms the whole fleet may raise, by consequence."""
+class JournalSettings(Strict):
+    """How much the durable log keeps."""
 
-    rises_per_hour: Annotated[
-        float, Field(gt=0, le=60, description="R1, R2 and levels judged by counts, together")
-    ] = 0.6
-    neutrons_per_event: Annotated[float, Field(gt=0, le=100, description="N1 in a whole event")] = (
-        1.0
-    )
-    event_h: Annotated[float, Field(gt=0, le=10_000, description="how long the event lasts")] = 24.0
-    share: Annotated[float, Field(gt=0, le=1, description="this gateway's part of both")] = 1.0
-    operators: Annotated[int, Field(ge=1, le=1000, description="who share the alarms")] = 1
+    max_mb: Annotated[
+        int, Field(ge=16, le=1_000_000, description="greatest size of its file, in MB of 10⁶ bytes")
+    ] = 8000
+    keep_days: Annotated[
+        float,
+        Field(gt=0, le=3650, description="delivered samples are deleted when older than this"),
+    ] = 30.0
+    keep_alarms_days: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3650,
+            description="delivered alarm events, and samples within 10 min of an alarm",
+        ),
+    ] = 400.0
+    ballast_mb: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1000,
+            description="kept for alarms on a full disk, in MB; 15 % of max_mb at most",
+        ),
+    ] = 32
 
 
-class Alarms(Strict):
-    """Settings of the alarm engine that hold for the whole gateway."""
+class RecordingSettings(Strict):
+    """Raw bytes of instruments that are always recorded, the newest of them."""
 
-    levels: Levels = Levels()
-    dose_levels: DoseLevels = DoseLevels()
-    budget: Budget = Budget()
-    off_delay_s: Annotated[float, Field(ge=0, le=600)] = 10.0
+    detectors: Annotated[
+        tuple[Id, ...], Field(strict=False, description="whose; none: nothing is recorded")
+    ] = ()
+    keep_mb: Annotated[
+        int, Field(ge=2, le=1_000_000, description="so much in all, in MB; the oldest files go")
+    ] = 1000
+    file_mb: Annotated[
+        int, Field(ge=1, le=1000, description="a new file is begun at this size, in MB")
+    ] = 20
 
 
 Role = Literal["officer", "operator", "assessor", "custodian", "exercise_leader", "viewer"]
@@ -348,8 +283,14 @@ Role = Literal["officer", "operator", "assessor", "custodian", "exercise_leader"
 class User(Strict):
     """Somebody who may give commands; without any, all who reach the control socket may."""
 
-    id: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
-    roles: Annotated[tuple[Role, ...], Field(min_length=1, strict=False)]
+    id: Annotated[
+        str,
+        StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$"),
+        Field(description="by which commands name him"),
+    ]
+    roles: Annotated[
+        tuple[Role, ...], Field(min_length=1, strict=False, description="what he may do")
+    ]
     detectors: Annotated[
         tuple[Id, ...], Field(strict=False, description="an officer's own; empty: none")
     ] = ()
@@ -359,24 +300,44 @@ class Guidance(Strict):
     """Texts of the site in place of the shipped ones."""
 
     directory: Annotated[str | None, Field(description="folder of LANGUAGE.toml files")] = None
-    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z]+)?$")] = "en"
+    language: Annotated[
+        str,
+        StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z]+)?$"),
+        Field(description="of the texts"),
+    ] = "en"
 
 
 class Gateway(Strict):
     """The gateway itself."""
 
-    id: Id
-    state_dir: str = "/var/lib/dosegate"
-    control_socket: str = "/run/dosegate/control.sock"
-    root: str = "dosegate/v1"
-    exercise_root: str = "dosegate-exercise/v1"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    id: Annotated[Id, Field(description="part of every topic")]
+    state_dir: Annotated[str, Field(description="where the journal is")] = "/var/lib/dosegate"
+    control_socket: Annotated[str, Field(description="of the verbs of this laptop")] = (
+        "/run/dosegate/control.sock"
+    )
+    root: Annotated[str, Field(description="of the topics of live detectors")] = "dosegate/v1"
+    exercise_root: Annotated[str, Field(description="of the topics of simulated ones")] = (
+        "dosegate-exercise/v1"
+    )
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="the least that is logged")
+    ] = "info"
+    command_limit_s: Annotated[
+        float,
+        Field(
+            ge=10,
+            le=3600,
+            description="a command over MQTT is refused when the heartbeat it names is older",
+        ),
+    ] = 30.0
 
 
 class Configuration(Strict):
     """One whole configuration file."""
 
     gateway: Gateway
+    journal: JournalSettings = JournalSettings()
+    recording: RecordingSettings = RecordingSettings()
     alarms: Alarms = Alarms()
     guidance: Guidance = Guidance()
     user: Annotated[tuple[User, ...], Field(strict=False)] = ()

@@ -5,7 +5,7 @@ What its tables say is in ``config.scenario_world``, ``config.scenario_detectors
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,7 @@ from config.alarm_checks import check_alarms
 from config.archetypes import ARCHETYPES, Archetype
 from config.document import read_document
 from config.explain import explain
+from config.locate import Locations
 from config.models import (
     Alarms,
     ClassProfile,
@@ -39,6 +40,7 @@ from config.scenario_detectors import (
     period_of,
     speaks_json_lines,
 )
+from config.scenario_recordings import check_recordings, with_recordings
 from config.scenario_world import (
     Background,
     BackgroundChange,
@@ -49,6 +51,7 @@ from config.scenario_world import (
     Rain,
     Site,
     Source,
+    Surroundings,
     Vehicle,
     Xray,
     Zone,
@@ -66,6 +69,7 @@ class Scenario(Strict):
     guidance: Guidance = Guidance()
     user: Annotated[tuple[User, ...], Field(strict=False)] = ()
     profile: Annotated[tuple[ClassProfile, ...], Field(strict=False)] = ()
+    world: Surroundings = Surroundings()
     background: Background = Background()
     background_change: Annotated[tuple[BackgroundChange, ...], Field(strict=False)] = ()
     rain: Annotated[tuple[Rain, ...], Field(strict=False)] = ()
@@ -129,25 +133,40 @@ def load_scenario(path: Path) -> Scenario:
     return examination.scenario
 
 
-def examine_scenario(path: Path) -> ScenarioExamination:
-    """The scenario together with advice; never raises for what the file says."""
+def examine_scenario(path: Path, events: Sequence[Table] | None = None) -> ScenarioExamination:
+    """The scenario together with advice; never raises for what the file says.
+
+    With ``events`` these happen in place of its own.
+    """
     try:
         findings = read_document(path)
     except ConfigErrors as errors:
         return ScenarioExamination(None, errors.problems)
+    if events is not None:
+        findings = _with_events(findings, events)
+    findings = with_recordings(findings)
     scenario = None
     try:
         scenario = Scenario.model_validate(complete(findings.data))
     except ValidationError as error:
         explain(findings, Scenario, error.errors(include_url=False))
     check_scenario(findings)
+    check_recordings(findings)
     _advise_on_alarms(findings)
     for index, event in enumerate(scenario.event if scenario else ()):
-        if not event.played:
-            findings.advice(("event", index, "do"), f"{event.do!r} is accepted, but not played")
+        if left_out := event.left_out():
+            findings.advice(("event", index, "do"), left_out)
     problems = findings.in_order()
     has_error = any(problem.severity is Severity.ERROR for problem in problems)
     return ScenarioExamination(None if has_error else scenario, problems)
+
+
+def _with_events(findings: Findings, events: Sequence[Table]) -> Findings:
+    """The same document with other events, which stand in no line of it."""
+    lines = {
+        path: line for path, line in findings.locations.lines.items() if path[:1] != ("event",)
+    }
+    return Findings(findings.file, findings.data | {"event": [*events]}, Locations(lines))
 
 
 def _advise_on_alarms(findings: Findings) -> None:

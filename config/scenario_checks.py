@@ -18,9 +18,11 @@ from config.scenario_event_checks import (
     detector_ids,
     ids,
 )
+from config.scenario_link_checks import check_buses, check_live_link
 from config.tables import Table, part, tables, text
 
 _PLACES: Final = ("at", "path", "pass")
+_PUT_DOWN: Final = ("place_source", "send_source")
 
 
 def check_scenario(findings: Findings) -> None:
@@ -37,7 +39,9 @@ def check_scenario(findings: Findings) -> None:
         _check_source(findings, path, source)
     _check_passages(findings)
     _check_references(findings)
+    check_buses(findings)
     check_events(findings)
+    check_sent(findings)
     _check_times(findings)
 
 
@@ -56,7 +60,7 @@ def _has_place(findings: Findings, detector: Table) -> bool:
 
 
 def _emits_gamma(findings: Findings) -> bool:
-    placed = any(event.get("do") == "place_source" for _, event in tables(findings.data, "event"))
+    placed = any(event.get("do") in _PUT_DOWN for _, event in tables(findings.data, "event"))
     emitting = any("nuclide" in source for _, source in tables(findings.data, "source"))
     others = any(True for key in ("xray", "crowd") for _ in tables(findings.data, key))
     return placed or emitting or others
@@ -67,6 +71,7 @@ def _check_simulated(findings: Findings, path: Path, detector: Table) -> None:
         findings.error((*path, "path"), "a detector has one of at and path", "leave one out")
     check_settings(findings, path, detector)
     check_counting(findings, path, detector)
+    check_live_link(findings, path, detector)
     for name in part(detector, "sensitivities"):
         check_nuclide(findings, (*path, "sensitivities", name), name)
     if "script" in detector:
@@ -126,11 +131,30 @@ def _check_source(findings: Findings, path: Path, source: Table) -> None:
         findings.error(
             path, "the source has no place", "give it at, path or pass, or name it as a cargo"
         )
+    _check_spread(findings, path, source, riding)
     if len(riding) > 1:
         findings.error(path, "the source is the cargo of more than one vehicle")
     appears, leaves = source.get("appears_s", 0), source.get("leaves_s")
     if _is_number(appears) and _is_number(leaves) and leaves <= appears:
         findings.error((*path, "leaves_s"), "the source leaves before it appears")
+
+
+def _check_spread(findings: Findings, path: Path, source: Table, riding: list[Table]) -> None:
+    if "spread_deg" in source and not source.get("spread_m"):
+        findings.error((*path, "spread_deg"), "spread_m is missing beside it")
+    elif "spread_deg" in source and ("pass" in source or riding):
+        way = "pass" if "pass" in source else "vehicle"
+        findings.error(
+            (*path, "spread_deg"), f"the line lies along its {way} already", "leave it out"
+        )
+    metres = source.get("spread_m")
+    for vehicle in riding:
+        length = vehicle.get("length_m")
+        if _is_number(metres) and _is_number(length) and metres > length:
+            findings.error(
+                (*path, "spread_m"),
+                f"the cargo, {metres} m, is longer than its vehicle, {length} m",
+            )
 
 
 def _check_emission(findings: Findings, path: Path, source: Table) -> None:
@@ -175,6 +199,7 @@ def _check_passages(findings: Findings) -> None:
             findings.error(where, f"{shown(past)} has no place that one could pass")
     _check_crowds(findings, detectors)
     _check_zones(findings)
+    _check_pressure(findings)
 
 
 def _check_crowds(findings: Findings, detectors: dict[str, Table]) -> None:
@@ -203,6 +228,26 @@ def _check_zones(findings: Findings) -> None:
                 findings.error((*path, high), f"{second} is not above {low}, {first}")
 
 
+def _check_pressure(findings: Findings) -> None:
+    has_coefficient = "neutrons_per_hpa" in part(findings.data, "world")
+    usual: str | None = None
+    for path, corner in tables(findings.data, "pressure"):
+        keys = [key for key in ("factor", "hpa") if key in corner]
+        if len(keys) != 1:
+            findings.error(path, "a corner of the pressure has one of factor and hpa")
+            continue
+        (key,) = keys
+        usual = usual or key
+        if key != usual:
+            findings.error((*path, key), f"the corners before have {usual}, not {key}")
+        elif key == "hpa" and not has_coefficient:
+            findings.error(
+                (*path, key),
+                "neutrons_per_hpa is missing in [world]",
+                "how much the neutron background falls for 1 hPa more",
+            )
+
+
 def _check_portal(
     findings: Findings, path: Path, name: str | None, detectors: dict[str, Table]
 ) -> None:
@@ -213,6 +258,17 @@ def _check_portal(
         )
     else:
         check_reference(findings, path, name, portals, "detector")
+
+
+def check_sent(findings: Findings) -> None:
+    """Whoever is sent with a source passes a detector that has a place."""
+    detectors = {
+        name: each for _, each in tables(findings.data, "detector") for name in detector_ids(each)
+    }
+    for path, event in tables(findings.data, "event"):
+        past = text(event, "past")
+        if past in detectors and not _has_place(findings, detectors[past]):
+            findings.error((*path, "past"), f"{shown(past)} has no place that one could pass")
 
 
 def _check_references(findings: Findings) -> None:

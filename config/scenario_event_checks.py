@@ -1,5 +1,6 @@
 """Events, instrument settings and expectations of a scenario: what one table cannot tell."""
 
+from collections.abc import Mapping
 from typing import Final, get_args
 
 from pydantic import ValidationError
@@ -7,7 +8,6 @@ from pydantic import ValidationError
 from config.actions import InstrumentState
 from config.archetypes import ARCHETYPES
 from config.checks import check_reference
-from config.drivers import UnloadableDriver, find_driver
 from config.locate import Path
 from config.nuclides import NUCLIDES
 from config.problem import Findings, did_you_mean, shown
@@ -18,11 +18,32 @@ from config.scenario_detectors import (
     copy_ids,
     speaks_json_lines,
 )
+from config.scenario_link_checks import (
+    BYTE_FAULTS,
+    check_connection,
+    check_swap,
+    driver_of,
+    link_of,
+    unable,
+)
 from config.tables import Table, part, tables, text
-from drivers.registry import UnknownDriver
 
 _STATES: Final = frozenset(get_args(InstrumentState.model_fields["do"].annotation))
-_ONLY_JSON_LINES: Final = _STATES | {"identify"}
+_PLAYS: Final[Mapping[str, frozenset[str]]] = {
+    DEFAULT_DRIVER: _STATES | {"identify"},
+    "thermo-radeye": frozenset({"over_range", "battery_low", "dead_channel", "frozen_value"}),
+    "gq-gmc": frozenset({"dead_channel", "frozen_value"}),
+    "bgeigie-nmea": frozenset({"dead_channel"}),
+    "rapiscan-tsa-rpm": frozenset({"tamper", "dead_channel"}),
+    "aspect-rpm-modbus-tcp": frozenset(
+        {"tamper", "battery_low", "fault", "over_range", "dead_channel"}
+    ),
+}
+"""States for which the protocol of a driver's simulated instrument has bytes."""
+_OF_THE_INSTRUMENT: Final = _PLAYS[DEFAULT_DRIVER] | {
+    *("reading", "release", "wrong_serial", "block", "unblock"),
+}
+"""What a recording in its place cannot do."""
 _SAY_THEIR_SERIAL: Final = {
     DEFAULT_DRIVER: "any text",
     "gq-gmc": "14 hexadecimal digits",
@@ -124,8 +145,14 @@ def check_events(findings: Findings) -> None:
             case "place_source":
                 check_nuclide(findings, (*path, "nuclide"), text(event, "nuclide"))
                 sources.add(text(event, "id") or "")
+            case "send_source":
+                check_nuclide(findings, (*path, "nuclide"), text(event, "nuclide"))
+                check_reference(findings, (*path, "past"), event.get("past"), known, "detector")
+                sources.add(text(event, "id") or "")
             case "remove_source":
                 check_reference(findings, (*path, "id"), event.get("id"), sources, "source")
+            case "swap":
+                check_swap(findings, path, event, detectors)
         if name in detectors and action is not None:
             _check_ability(findings, path, event, detectors[name])
     _check_expectations(findings, known)
@@ -133,39 +160,35 @@ def check_events(findings: Findings) -> None:
 
 def _check_ability(findings: Findings, path: Path, event: Table, detector: Table) -> None:
     """Whether the detector's simulated instrument can do what the event asks for."""
-    action, name = text(event, "do"), text(detector, "driver") or DEFAULT_DRIVER
-    driver, contract = _driver(name)
+    action = text(event, "do")
+    driver, contract = driver_of(detector)
     where = (*path, "do")
     is_portal = text(detector, "archetype") == "RPM"
-    if action in _ONLY_JSON_LINES and driver != DEFAULT_DRIVER:
-        _unable(findings, where, driver, action, f"only {DEFAULT_DRIVER} plays it")
-    elif action == "over_range" and not _has_range(detector):
-        _unable(findings, where, "the instrument", action, "set range_top in its settings")
+    if "recording" in detector and action in _OF_THE_INSTRUMENT:
+        unable(findings, where, "a recording", action, "it says what it said")
+    elif action in _PLAYS[DEFAULT_DRIVER] and action not in _PLAYS.get(driver, ()):
+        able = ", ".join(name for name, states in _PLAYS.items() if action in states)
+        unable(findings, where, driver, action, f"these play it: {able}")
+    elif action == "over_range" and driver == DEFAULT_DRIVER and not _has_range(detector):
+        unable(findings, where, "the instrument", action, "set range_top in its settings")
     elif action in ("block", "unblock") and not is_portal:
-        _unable(findings, where, "what is no portal", action, "only the archetype RPM has a lane")
-    elif action == "garbage" and contract == "registers":
-        _unable(findings, where, driver, action, "registers have no bytes to add")
+        unable(findings, where, "what is no portal", action, "only the archetype RPM has a lane")
+    elif action in ("garbage", "flood") and contract == "registers":
+        unable(findings, where, driver, action, "registers have no bytes to add")
     elif action == "wrong_serial":
         _check_serial(findings, path, driver, text(event, "serial_number"))
-
-
-def _driver(name: str) -> tuple[str, str]:
-    """Full name and contract; of one that is not known, which is an error already, its name."""
-    try:
-        info = find_driver(name)
-    except (UnknownDriver, UnloadableDriver):
-        return name, ""
-    return info.name, info.contract
-
-
-def _unable(findings: Findings, path: Path, who: str, action: str | None, hint: str) -> None:
-    findings.error(path, f"{who} cannot play {shown(action)}", hint)
+    elif action == "reply_fault" and contract != "registers":
+        unable(findings, where, driver, action, "only register instruments play it")
+    elif action in BYTE_FAULTS and contract == "registers":
+        findings.advice(where, f"{shown(action)} of registers is played with --live only")
+    elif action in ("half_open", "replug"):
+        check_connection(findings, path, event, link_of(detector))
 
 
 def _check_serial(findings: Findings, path: Path, driver: str, serial: str | None) -> None:
     if driver not in _SAY_THEIR_SERIAL:
         known = ", ".join(_SAY_THEIR_SERIAL)
-        _unable(findings, (*path, "do"), driver, "wrong_serial", f"these tell a serial: {known}")
+        unable(findings, (*path, "do"), driver, "wrong_serial", f"these tell a serial: {known}")
         return
     form = _SAY_THEIR_SERIAL[driver]
     if serial is not None and not _is_serial(driver, serial):

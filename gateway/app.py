@@ -3,9 +3,8 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -15,35 +14,50 @@ import structlog
 from config.models import Configuration, Sink
 from drivers.api import DriverInfo, Output
 from drivers.registry import find
-from gateway import wire
+from gateway.alarms.rights import Rights
 from gateway.assembly import Assembler
-from gateway.board import board
 from gateway.clock import Now, Ticker, system_now
+from gateway.clock_state import Clock
+from gateway.command_memory import CommandMemory
+from gateway.committer import Committer
 from gateway.control import ControlServer
-from gateway.delivery import SinkReader
+from gateway.delivery.reader import Policy, SinkReader
 from gateway.documents import DocumentStore
-from gateway.journal import Journal
-from gateway.notify import WATCHDOG_SHARE, Notifier, Progress
-from gateway.pipeline import Arrived, Commanded, Input, LinkChanged, Pipeline, Ticked
-from gateway.publisher import Publisher
-from gateway.publisher_values import Roots
-from gateway.values import Answer, Command, Document, Entry, Instant, LinkState, Outputs
-from gateway.wire_table import dump
+from gateway.drill.desk import Drills, Summon
+from gateway.drill.service import DrillService
+from gateway.execution import Execution, SinkSide
+from gateway.heartbeat import HEARTBEAT_S, Heartbeats
+from gateway.journal.desk import JournalDesk
+from gateway.journal.journal import Journal
+from gateway.journal.record import JournalLimits
+from gateway.journal.service import JournalService
+from gateway.journal.status import Terms
+from gateway.notify import WATCHDOG_SHARE, Notifier
+from gateway.pipeline import Arrived, Input, LinkChanged, Noticed, Pipeline, Settled, Ticked
+from gateway.posts import posts
+from gateway.publisher.publisher import Publisher
+from gateway.publisher.values import Roots
+from gateway.recorder.desk import RecorderDesk
+from gateway.recorder.recorder import Recorder
+from gateway.remote import RemoteCommands
+from gateway.reporting import Reporter
+from gateway.supervision import Supervisor
+from gateway.values import Answer, Command, Instant, LinkState, Notice, Outputs
+from gateway.vitality import Vitality
 
 log: Final = structlog.get_logger()
 
 TICK_S: Final = 0.5
-HEARTBEAT_S: Final = 10.0
-STUCK_S: Final = 10.0
-"""A part of the daemon that must move and has not for this long is stuck."""
+PATROL_S: Final = 5.0
+"""How often it is looked whether everything moves, if no watchdog asks for it oftener."""
 
 LAST_WORDS_S: Final = 3.0
 """How long an orderly stop waits for the brokers."""
 
-STUCK_ALARMS: Final = 1000
-"""So many uncommitted alarm events mean that the committer does not move."""
-
 ID_BYTES: Final = 8
+SESSION: Final = "session "
+PUBLISHER: Final = "publisher "
+DRILL: Final = "drill"
 
 
 def new_id() -> str:
@@ -63,6 +77,7 @@ class Gateway:
         notifier: Notifier | None = None,
         watch: Callable[[Outputs], None] | None = None,
         boot: str = "",
+        summon: Summon | None = None,
     ) -> None:
         self._configuration = configuration
         self._now = now
@@ -70,25 +85,34 @@ class Gateway:
         self._notifier = notifier or Notifier({})
         self._watch = watch
         self._ticker = Ticker()
-        self._started = now()
+        started = now()
         drivers: Mapping[str, DriverInfo] = {
             detector.id: find(detector.driver) for detector in configuration.detector
         }
         self._revision = hashlib.sha256(configuration.model_dump_json().encode()).hexdigest()[:16]
         self._pipeline = Pipeline(
-            configuration, drivers, new_id, self._started, boot=boot, revision=self._revision
+            configuration, drivers, new_id, started, boot=boot, revision=self._revision
         )
-        self._assembler = Assembler(drivers, self, now, self._ticker, self._random)
-        self._urgent: asyncio.Queue[tuple[Outputs, asyncio.Future[None]]] = asyncio.Queue()
-        self._progress = Progress()
+        self._drills = Drills(
+            configuration,
+            drivers,
+            self._pipeline,
+            summon,
+            self._take,
+            new_id=new_id,
+            now=now,
+            revision=self._revision,
+        )
+        self._recorder = Recorder(configuration, drivers, now)
+        self._assembler = Assembler(
+            drivers, self, now, self._ticker, self._random, self._recorder.taps
+        )
         self._stopping = asyncio.Event()
         self._reloads = False
-        self._journal: Journal | None = None
-        self._publishers: list[Publisher] = []
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._documents = DocumentStore(configuration.gateway.id, 0, ())
-        self._beats = 0
+        self._parts: _Parts | None = None
+        self._notices: list[Notice] | None = []
+        """Those that came before the alarms of the run before were restored."""
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def stop(self, *, for_reload: bool = False) -> None:
         """Begins an orderly end; ``run`` returns when it is over.
@@ -115,275 +139,284 @@ class Gateway:
             log.info("link_up", detector=detector)
         self._step(LinkChanged(detector, state, reason))
 
+    def notify(self, notice: Notice) -> None:
+        """A condition of the gateway itself; from any thread, and never in the middle of a step."""
+        if self._loop is None:
+            self._note(notice)
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._note, notice)
+
     async def execute(self, command: Command) -> Answer:
         """Carries out a command; it is on disk before it is answered."""
-        outputs, stored = self._step(Commanded(command))
-        if stored is not None:
-            await stored
-        log.info("command", name=command.name, user=command.user, answer=outputs.answers[0].reason)
-        return outputs.answers[0]
+        if self._parts is None:
+            return Answer(command, False, "the gateway is not running")
+        return await self._parts.execution.execute(command)
 
     async def run(self) -> None:
         """The gateway's life, from opening the journal to closing it."""
+        self._loop = asyncio.get_running_loop()
         settings = self._configuration.gateway
         sinks = [sink.id for sink in self._configuration.sink]
-        journal = await Journal.open(Path(settings.state_dir), sinks, now=self._now)
-        self._journal = journal
-        self._documents = DocumentStore(settings.id, journal.epoch, sinks, removed=journal.forget)
-        self._documents.put(journal.durable_documents())
-        self._publishers = [self._publisher(sink, journal) for sink in self._configuration.sink]
-        await self._begin(journal)
-        log.info("started", gateway=settings.id, epoch=journal.epoch, notices=journal.notices)
+        journal = await Journal.open(
+            Path(settings.state_dir),
+            sinks,
+            now=self._now,
+            limits=JournalLimits.of(self._configuration.journal),
+            notify=self.notify,
+        )
         try:
+            parts = self._make_parts(journal)
+            self._parts = parts
+            await self._begin(parts)
+            log.info("started", gateway=settings.id, epoch=journal.epoch, notices=journal.notices)
             async with asyncio.TaskGroup() as group:
-                tasks = self._start_tasks(group)
-                self._notifier.ready(f"{len(self._configuration.detector)} detectors")
-                await self._stopping.wait()
+                supervisor = Supervisor(group)
+                try:
+                    self._start_tasks(parts, supervisor)
+                    self._notifier.ready(f"{len(self._configuration.detector)} detectors")
+                    await supervisor.until(self._stopping)
+                finally:
+                    supervisor.ending()
                 if not self._reloads:
                     self._notifier.stopping()
-                await self._end(tasks, journal)
+                await self._end(parts, supervisor)
+            supervisor.check()
         finally:
+            self._parts = None
+            self._recorder.close()
             await journal.close()
             log.info("stopped", gateway=settings.id)
 
-    async def _begin(self, journal: Journal) -> None:
-        outputs = self._pipeline.restore(journal.states(), self._now())
-        await journal.commit(outputs.entries, outputs.documents, outputs.states)
-        self._documents.put(outputs.documents)
-        self._documents.put(self._pipeline.about())
-        self._documents.put(self._posts())
-
-    def _posts(self) -> list[Document]:
-        exercise = {
-            detector.post for detector in self._configuration.detector if detector.simulated
-        }
-        operational = {
-            detector.post for detector in self._configuration.detector if not detector.simulated
-        }
-        return [
-            Document(f"post/{post.id}", dump(wire.POST.encode(post)), is_exercise)
-            for post in self._configuration.post
-            for is_exercise, members in ((False, operational), (True, exercise))
-            if post.id in members
-        ]
-
-    def _publisher(self, sink: Sink, journal: Journal) -> Publisher:
+    def _make_parts(self, journal: Journal) -> "_Parts":
         settings = self._configuration.gateway
-        return Publisher(
+        sinks = [sink.id for sink in self._configuration.sink]
+        documents = DocumentStore(settings.id, journal.epoch, sinks, removed=journal.forget)
+        documents.put(journal.durable_documents())
+        heartbeats = Heartbeats()
+        clock = Clock(self._now(), notify=self.notify)
+        reporter = Reporter(
+            self._configuration,
+            self._pipeline,
+            journal,
+            clock,
+            heartbeats,
+            now=self._now,
+            revision=self._revision,
+        )
+        sides: dict[str, SinkSide] = {}
+        rights = Rights(self._configuration.user)
+        execution = Execution(self._step, self._knows, rights, journal, sides)
+        memory = CommandMemory(settings.command_limit_s)
+        memory.restore(journal.states(), self._now().mono)
+        remote = RemoteCommands(
+            f"{settings.root}/{settings.id}/",
+            [user.id for user in self._configuration.user],
+            heartbeats,
+            memory,
+            execution,
+            epoch=journal.epoch,
+            limit_s=settings.command_limit_s,
+            now=self._now,
+        )
+        reporter.tallies.commands = remote.counters
+        reporter.drills = self._drills
+        committer = Committer(journal, documents)
+        publishers: dict[str, Publisher] = {}
+        vitality = Vitality(committer, publishers, asyncio.get_running_loop().time())
+        parts = _Parts(
+            journal, committer, documents, reporter, execution, vitality, remote, publishers
+        )
+        for sink in self._configuration.sink:
+            publisher, reader = self._publisher(sink, parts)
+            parts.publishers[sink.id] = reporter.sinks[sink.id] = publisher
+            sides[sink.id] = SinkSide(reader, publisher)
+        return parts
+
+    def _publisher(self, sink: Sink, parts: "_Parts") -> tuple[Publisher, SinkReader]:
+        settings = self._configuration.gateway
+        reader = SinkReader(parts.journal, sink.id, policy=Policy(sink.samples, sink.every_s))
+        publisher = Publisher(
             sink,
-            SinkReader(journal, sink.id),
-            self._documents,
+            reader,
+            parts.documents,
             settings.id,
             Roots(settings.root, settings.exercise_root),
-            self._status,
+            parts.reporter.status,
             random=self._random,
+            remote=parts.remote.remote(sink.id) if sink.commands else None,
+            notify=self.notify,
         )
+        return publisher, reader
 
-    def _start_tasks(self, group: asyncio.TaskGroup) -> "_Tasks":
-        create = group.create_task
-        sessions = self._assembler.sessions(self._configuration.detector)
-        tasks = _Tasks(
-            [create(session.run(), name=f"session {session.name}") for session in sessions],
-            [
-                create(self._commit_urgent(), name="committer"),
-                create(self._tick(), name="tick"),
-                create(self._beat(), name="heartbeat"),
-                create(self._control().run(), name="control"),
-            ],
-            [create(publisher.run(), name="publisher") for publisher in self._publishers],
-        )
-        if self._notifier.watchdog_s is not None:
-            tasks.service.append(create(self._feed_watchdog(), name="watchdog"))
-        return tasks
+    async def _begin(self, parts: "_Parts") -> None:
+        """The alarms of the run before go on, then what has been noticed meanwhile is told."""
+        outputs = self._drills.restore(parts.journal.states(), self._now())
+        outputs = outputs.merged(self._pipeline.restore(parts.journal.states(), self._now()))
+        durable = [document for document in outputs.documents if document.durable]
+        await parts.journal.commit(outputs.entries, durable, outputs.states)
+        parts.documents.put(outputs.documents)
+        parts.documents.put(self._pipeline.about())
+        parts.documents.put(posts(self._configuration))
+        noticed, self._notices = self._notices or [], None
+        for notice in noticed:
+            self._step(Noticed(notice))
 
-    async def _end(self, tasks: "_Tasks", journal: Journal) -> None:
+    def _start_tasks(self, parts: "_Parts", supervisor: Supervisor) -> None:
+        parts.reporter.tallies.restarts = supervisor.restarts
+        for session in self._assembler.sessions(self._configuration.detector):
+            supervisor.kept(SESSION + session.name, session.run)
+        supervisor.needed("committer", parts.committer.run())
+        supervisor.needed("tick", self._tick(parts))
+        supervisor.needed("heartbeat", self._beat(parts))
+        supervisor.needed("control", self._control(parts))
+        supervisor.kept(DRILL, self._drills.run)
+        supervisor.kept("recorder", self._recorder.run)
+        supervisor.needed("commands", parts.remote.run())
+        supervisor.needed("replays", parts.remote.run_replays())
+        for name, publisher in parts.publishers.items():
+            supervisor.kept(PUBLISHER + name, publisher.run)
+        supervisor.needed("patrol", self._patrol(parts, supervisor))
+
+    async def _end(self, parts: "_Parts", supervisor: Supervisor) -> None:
         """Readers first, then what they brought is stored and told, then the rest."""
-        await _cancel(tasks.sessions)
-        await self._idle.wait()
-        await journal.commit(())
-        for publisher in self._publishers:
+        await supervisor.cancel(supervisor.names(SESSION))
+        self._take(self._drills.stop("the gateway stopped"))
+        await supervisor.cancel((DRILL,))
+        await self._drills.settled()
+        await parts.committer.settled(LAST_WORDS_S)
+        await parts.journal.commit(())
+        for publisher in parts.publishers.values():
             publisher.stop()
-        if tasks.publishers:
-            await asyncio.wait(tasks.publishers, timeout=LAST_WORDS_S)
-        await _cancel(tasks.publishers)
-        await _cancel(tasks.service)
+        await supervisor.wait(supervisor.names(PUBLISHER), LAST_WORDS_S)
+        await supervisor.cancel(supervisor.names())
 
     def _step(self, item: Input) -> tuple[Outputs, asyncio.Future[None] | None]:
-        outputs = self._pipeline.step(self._now(), item)
-        if not outputs:
-            return outputs, None
+        now = self._now()
+        outputs = self._drills.answered(now, item)
+        if outputs is None:
+            outputs = self._pipeline.step(now, item)
+        stored = self._take(outputs)
+        self._take(self._drills.beside(now, item, outputs))
+        return outputs, stored
+
+    def _take(self, outputs: Outputs) -> asyncio.Future[None] | None:
+        """Stores and tells it; a future that is done when what is urgent of it is stored."""
+        if not outputs or self._parts is None:
+            return None
         if self._watch is not None:
             self._watch(outputs)
-        if outputs.urgent:
-            # The samples do not wait for the committer: later ones would overtake them.
-            self._append([entry for entry in outputs.entries if not entry.lane.is_alarm])
-            alarms = tuple(entry for entry in outputs.entries if entry.lane.is_alarm)
-            stored = asyncio.get_running_loop().create_future()
-            self._idle.clear()
-            self._urgent.put_nowait((replace(outputs, entries=alarms), stored))
-            return outputs, stored
-        self._append(outputs.entries, outputs.states)
-        self._documents.put(outputs.documents)
-        return outputs, None
+        return self._parts.committer.take(outputs)
 
-    def _append(self, entries: Sequence[Entry], states: Sequence[tuple[str, bytes]] = ()) -> None:
-        if (entries or states) and self._journal is not None:
-            self._journal.append(entries, states)
+    def _knows(self, occurrence: str) -> bool:
+        return self._pipeline.engine.knows(occurrence) or self._drills.knows(occurrence)
 
-    async def _commit_urgent(self) -> None:
-        """Alarm events and commands go to disk together, as many as have gathered."""
-        while True:
-            outputs, stored = await self._urgent.get()
-            waiting = [stored]
-            while not self._urgent.empty():
-                more, stored = self._urgent.get_nowait()
-                outputs = outputs.merged(more)
-                waiting.append(stored)
-            await self._commit(outputs)
-            for future in waiting:
-                if not future.done():
-                    future.set_result(None)
-            if self._urgent.empty():
-                self._idle.set()
+    def _note(self, notice: Notice) -> None:
+        if self._notices is not None:
+            self._notices.append(notice)
+        else:
+            self._step(Noticed(notice))
 
-    async def _commit(self, outputs: Outputs) -> None:
-        if self._journal is None:
-            return
-        durable = tuple(document for document in outputs.documents if document.durable)
-        is_stored = await self._journal.commit(outputs.entries, durable, outputs.states)
-        if not is_stored:
-            log.error("alarm_not_durable", entries=len(outputs.entries))
-        self._documents.put(outputs.documents)
-
-    async def _tick(self) -> None:
-        due = asyncio.get_running_loop().time()
+    async def _tick(self, parts: "_Parts") -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         while True:
             self._step(Ticked())
-            self._progress.mark("tick", self._now().mono)
+            parts.vitality.mark(loop.time())
             due += TICK_S
             await self._ticker.until(due)
+            tallies = parts.reporter.tallies
+            tallies.lag_s = max(tallies.lag_s, loop.time() - due)
 
-    async def _beat(self) -> None:
+    async def _beat(self, parts: "_Parts") -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            body = dump(wire.HEARTBEAT.encode(self._heartbeat()))
-            health = dump(wire.HEALTH.encode(self._health()))
-            for publisher in self._publishers:
-                publisher.tell("heartbeat", body)
+            heartbeat, health = parts.reporter.heartbeat(), await parts.reporter.health()
+            for publisher in parts.publishers.values():
+                publisher.tell("heartbeat", heartbeat)
                 publisher.tell("health", health)
 
-    def _heartbeat(self) -> wire.Heartbeat:
-        self._beats += 1
-        active = sorted(
-            f"{record.occurrence}:{record.revision}" for record in self._pipeline.engine.active()
+    async def _control(self, parts: "_Parts") -> None:
+        settings = self._configuration.gateway
+        questions = self._questions(parts)
+        server = ControlServer(
+            Path(settings.control_socket),
+            parts.reporter.board,
+            self.execute,
+            new_id,
+            questions.answer,
+            self._leaders(parts).answer,
+            RecorderDesk(self._recorder, self._configuration.user).answer,
         )
-        newest = self._journal.newest() if self._journal else {}
-        return wire.Heartbeat(
-            self._beats,
-            self._epoch,
-            self._now(),
-            tuple((lane.value, seq) for lane, seq in newest.items()),
-            len(active),
-            hashlib.sha256("\n".join(active).encode()).hexdigest(),
-            tuple(
-                (sink.id, publisher.owed())
-                for sink, publisher in zip(self._configuration.sink, self._publishers, strict=True)
-            ),
+        try:
+            await server.run()
+        finally:
+            questions.close()
+
+    def _leaders(self, parts: "_Parts") -> DrillService:
+        """What leaders of an exercise ask on the control socket."""
+
+        async def settle(answer: Answer) -> None:
+            _, stored = self._step(Settled(answer, exercise=True))
+            if stored is not None:
+                await stored
+
+        return DrillService(self._drills, settle, new_id, self._configuration.user)
+
+    def _questions(self, parts: "_Parts") -> JournalService:
+        """What may be asked about the journal on the control socket."""
+        configuration = self._configuration
+        sinks = tuple(sink.id for sink in configuration.sink)
+        limits = JournalLimits.of(configuration.journal)
+        terms = Terms(limits.max_bytes, limits.ballast_bytes, sinks, configuration.gateway.id)
+        directory = Path(configuration.gateway.state_dir)
+        desk = JournalDesk(
+            directory,
+            terms,
+            lambda: self._now().wall,
+            is_live=True,
+            memory=lambda: parts.journal.memory,
         )
 
-    def _health(self) -> dict[str, dict[str, float]]:
-        figures = self._pipeline.engine.figures(self._now())
-        return {
-            "alarms": {
-                "per_operator_10_min": figures.per_operator,
-                "flood": float(figures.flood),
-                "flood_share": figures.flood_share,
-                "floods": figures.floods,
-                "chattering": len(figures.chattering),
-                "stale": figures.stale,
-            },
-            "alarm_sources": dict(figures.top),
-            "gateway": {"uptime_s": round(self._now().mono - self._started.mono, 1)},
-            "journal": self._journal_health(),
-            "rejects": {
-                key: health.rejects.total()
-                for key, health in self._pipeline.health().items()
-                if health.rejects
-            },
-        }
+        async def requeue(sink: str) -> int:
+            count = await parts.journal.requeue(sink)
+            parts.publishers[sink].quarantine_emptied()
+            return count
 
-    def _journal_health(self) -> dict[str, float]:
-        if self._journal is None:
-            return {}
-        counters = self._journal.counters
-        return {
-            "stored": counters.stored.total(),
-            "unstored": counters.unstored.total(),
-            "shed": counters.shed,
-            "failures": counters.failures,
-            "told_undurable": counters.told_undurable,
-        }
+        async def settle(answer: Answer) -> None:
+            _, stored = parts.execution.answer(answer)
+            if stored is not None:
+                await stored
 
-    @property
-    def _epoch(self) -> int:
-        return self._journal.epoch if self._journal else 0
+        users = configuration.user
+        return JournalService(desk, requeue, settle, new_id, sinks=sinks, users=users)
 
-    def _status(self, state: str) -> bytes:
-        previous = self._journal.previous if self._journal else {}
-        status = wire.Status(
-            state,
-            version("dosegate"),
-            self._epoch,
-            self._started,
-            tuple((lane.value, seq) for lane, seq in previous.items()),
-            self._revision,
-        )
-        return dump(wire.STATUS.encode(status))
-
-    def _control(self) -> ControlServer:
-        path = Path(self._configuration.gateway.control_socket)
-        return ControlServer(path, self._board, self.execute, new_id)
-
-    def _board(self) -> dict[str, object]:
-        engine = self._pipeline.engine
-        now = self._now()
-        active = engine.active()
-        names = {record.detector for record in active if not record.detector.startswith("@")}
-        orders = {name: engine.detector(name).book.orders for name in names}
-        shown = board(now, self._pipeline.health(), active, orders)
-        shown["figures"] = asdict(engine.figures(now))
-        shown["sinks"] = {
-            sink.id: {**asdict(publisher.counters), "owed": publisher.owed()}
-            for sink, publisher in zip(self._configuration.sink, self._publishers, strict=True)
-        }
-        return shown
-
-    async def _feed_watchdog(self) -> None:
+    async def _patrol(self, parts: "_Parts", supervisor: Supervisor) -> None:
         """A sign of life only while everything that must move has moved."""
-        wait_s = WATCHDOG_SHARE * (self._notifier.watchdog_s or STUCK_S)
-        self._progress.expect("tick", STUCK_S, self._now().mono)
+        loop = asyncio.get_running_loop()
+        watchdog_s = self._notifier.watchdog_s
+        wait_s = PATROL_S if watchdog_s is None else min(PATROL_S, WATCHDOG_SHARE * watchdog_s)
         while True:
             await asyncio.sleep(wait_s)
-            stuck = self._progress.stuck(self._now().mono)
-            if stuck or not self._is_committing():
+            for name in parts.vitality.silent_publishers(loop.time()):
+                log.error("publisher_stuck", sink=name)
+                supervisor.restart(PUBLISHER + name)
+            # In memory nothing is ever stored, and a restart would lose it.
+            failures = parts.journal.counters.failures if parts.journal.durable else None
+            if stuck := parts.vitality.standing(failures, loop.time()):
                 log.error("stuck", parts=stuck)
             else:
                 self._notifier.alive()
 
-    def _is_committing(self) -> bool:
-        return self._idle.is_set() or self._urgent.qsize() < STUCK_ALARMS
-
 
 @dataclass(slots=True)
-class _Tasks:
-    """The daemon's tasks in the order in which they end."""
+class _Parts:
+    """What exists only while the gateway runs."""
 
-    sessions: list[asyncio.Task[None]]
-    service: list[asyncio.Task[None]]
-    publishers: list[asyncio.Task[None]]
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    journal: Journal
+    committer: Committer
+    documents: DocumentStore
+    reporter: Reporter
+    execution: Execution
+    vitality: Vitality
+    remote: RemoteCommands
+    publishers: dict[str, Publisher] = field(default_factory=dict)

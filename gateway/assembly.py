@@ -1,7 +1,7 @@
 """From configuration to sessions: which link, which driver, which conversation."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Final, cast
@@ -16,12 +16,13 @@ from config.models import (
 )
 from drivers.api import Asker, DriverInfo, Listener, Options, Registers, SerialLine
 from gateway.backoff import BackOff, BackOffLimits
-from gateway.bus_session import BusSession, BusUnit, slot_s
+from gateway.bus_session import Bus, BusSession, BusUnit, slot_s
 from gateway.clock import Now, Ticker
 from gateway.links import recording, serial, tcp
 from gateway.links.bytes import ByteLink
 from gateway.links.modbus import ModbusBus
 from gateway.session import AskerSession, Hub, ListenerSession, Session
+from gateway.tap import Tap, untapped
 
 LINK_BACKOFF: Final = BackOffLimits(first_s=0.5, cap_s=15.0)
 UNIT_BACKOFF: Final = BackOffLimits(first_s=1.0, cap_s=30.0)
@@ -43,13 +44,18 @@ def driver_options(detector: Detector, info: DriverInfo) -> Options:
 
 @dataclass(frozen=True, slots=True)
 class Assembler:
-    """Builds the sessions of one gateway."""
+    """Builds the sessions of one gateway; ``taps`` hear what goes over their links."""
 
     drivers: Mapping[str, DriverInfo]
     hub: Hub
     now: Now
     ticker: Ticker
     random: Random
+    taps: Mapping[str, Tap] = field(default_factory=dict)
+    recorded: Mapping[str, recording.RecordingLink | recording.RecordingBus] = field(
+        default_factory=dict
+    )
+    """Links that are there already, of detectors that are recordings."""
 
     def sessions(self, detectors: Iterable[Detector]) -> list[Session]:
         """One session a byte link, one a Modbus bus."""
@@ -60,6 +66,8 @@ class Assembler:
                 buses.setdefault(detector.link.port, []).append((detector, detector.link))
             elif isinstance(detector.link, ModbusTcpLink):
                 sessions.append(self._tcp_bus(detector, detector.link))
+            elif self.drivers[detector.id].contract == "registers":
+                sessions.append(self._recorded_bus(detector))
             else:
                 sessions.append(self._byte_session(detector))
         sessions.extend(self._rtu_bus(members) for members in buses.values())
@@ -67,20 +75,29 @@ class Assembler:
 
     def _byte_session(self, detector: Detector) -> Session:
         info = self.drivers[detector.id]
-        link = byte_link(detector, info)
+        ready = self.recorded.get(detector.id)
+        link = ready if isinstance(ready, recording.RecordingLink) else byte_link(detector, info)
         driver = info.create(driver_options(detector, info))
         backoff = BackOff(LINK_BACKOFF, self.random)
+        tap = self._tap(detector)
         if info.contract == "listener":
             listener = cast(Listener, driver)
-            return ListenerSession(detector.id, info, listener, link, self.hub, self.now, backoff)
+            return ListenerSession(
+                detector.id, info, listener, link, self.hub, self.now, backoff, tap
+            )
         asker = cast(Asker, driver)
         return AskerSession(
-            detector.id, info, asker, link, self.hub, self.now, backoff, self.ticker
+            detector.id, info, asker, link, self.hub, self.now, backoff, self.ticker, tap
         )
 
     def _tcp_bus(self, detector: Detector, link: ModbusTcpLink) -> Session:
         bus = ModbusBus.tcp(link)
         return self._bus(bus, [self._unit(detector, link.unit)])
+
+    def _recorded_bus(self, detector: Detector) -> Session:
+        ready = self.recorded.get(detector.id)
+        bus = ready if isinstance(ready, recording.RecordingBus) else recorded_bus(detector)
+        return self._bus(bus, [self._unit(detector, 0)])
 
     def _rtu_bus(self, members: list[tuple[Detector, ModbusRtuLink]]) -> Session:
         _, first = members[0]
@@ -90,9 +107,13 @@ class Assembler:
     def _unit(self, detector: Detector, unit: int) -> BusUnit:
         info = self.drivers[detector.id]
         driver = cast(Registers, info.create(driver_options(detector, info)))
-        return BusUnit(detector.id, driver, unit, BackOff(UNIT_BACKOFF, self.random))
+        backoff = BackOff(UNIT_BACKOFF, self.random)
+        return BusUnit(detector.id, driver, unit, backoff, tap=self._tap(detector))
 
-    def _bus(self, bus: ModbusBus, units: list[BusUnit]) -> Session:
+    def _tap(self, detector: Detector) -> Tap:
+        return self.taps.get(detector.id) or untapped()
+
+    def _bus(self, bus: Bus, units: list[BusUnit]) -> Session:
         backoff = BackOff(LINK_BACKOFF, self.random)
         slot = slot_s(len(self.drivers))
         return BusSession(bus, units, self.hub, self.now, backoff, self.ticker, slot)
@@ -106,8 +127,19 @@ def byte_link(detector: Detector, info: DriverInfo) -> ByteLink:
     if isinstance(link, TcpLink):
         return tcp.TcpLink(link.host, link.port)
     if isinstance(link, RecordingLink):
-        return recording.RecordingLink(Path(link.path), link.speed)
+        answers = info.contract != "listener"
+        return recording.RecordingLink(
+            Path(link.path), link.speed, answers=answers, loops=link.loop
+        )
     raise TypeError(f"{detector.id}: {link.kind} is no byte link")
+
+
+def recorded_bus(detector: Detector) -> recording.RecordingBus:
+    """The recording in place of a Modbus connection."""
+    link = detector.link
+    if isinstance(link, RecordingLink):
+        return recording.RecordingBus(Path(link.path), link.speed, loops=link.loop)
+    raise TypeError(f"{detector.id}: {link.kind} is no link to registers")
 
 
 def serial_line(link: SerialLink, info: DriverInfo) -> SerialLine:

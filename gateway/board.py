@@ -10,7 +10,7 @@ from gateway.alarms.orders import Order, Orders
 from gateway.alarms.record import AlarmRecord
 from gateway.health import DetectorHealth
 from gateway.values import Instant
-from gateway.wire_alarms import encode_active
+from gateway.wire.alarms import encode_active
 
 SHOWN_FIRST: Final = (
     Channel.DOSE_RATE,
@@ -19,6 +19,7 @@ SHOWN_FIRST: Final = (
     Channel.BACKGROUND,
 )
 RED, YELLOW, DIM, BOLD, PLAIN = "\033[1;31m", "\033[33m", "\033[2m", "\033[1m", "\033[0m"
+LOUD: Final = "\033[1;7;33m"
 NO_ORDERS: Final[Mapping[str, Orders]] = MappingProxyType({})
 _STATE_COLOUR: Final = {"ok": "", "learning": DIM, "off_duty": DIM}
 
@@ -119,6 +120,7 @@ def render(shown: Mapping[str, object], *, colour: bool, advice: Sequence[str] =
     """The board as lines of text; ``advice`` stands below the alarms."""
     alarms = _rows(shown, "alarms")
     parts = [
+        _drill_lines(shown.get("drill"), colour),
         _figure_lines(shown.get("figures"), colour),
         _alarm_lines([alarm for alarm in alarms if not is_hidden(alarm)], colour),
         list(advice),
@@ -142,6 +144,17 @@ def waiting(shown: Mapping[str, object]) -> list[dict[str, object]]:
 def _rows(shown: Mapping[str, object], key: str) -> list[dict[str, object]]:
     rows = shown[key]
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _drill_lines(drill: object, colour: bool) -> list[str]:
+    """Nobody must take an exercise for real, nor what is real for an exercise."""
+    if not isinstance(drill, dict):
+        return []
+    line = (
+        f"*** DRILL {harmless(str(drill['name']))} is on since {age(drill['since_s'])}: "
+        "alarms marked EXERCISE are not real, all others are ***"
+    )
+    return [_painted(line, LOUD if colour else "")]
 
 
 def _figure_lines(figures: object, colour: bool) -> list[str]:
@@ -186,6 +199,8 @@ def _alarm_row(alarm: Mapping[str, object]) -> tuple[str, ...]:
 
 def _notes(alarm: Mapping[str, object]) -> Iterator[str]:
     """What else must be known of an alarm on the list."""
+    if alarm.get("exercise"):
+        yield "EXERCISE"
     if alarm.get("silenced"):
         left_s = alarm.get("silenced_for_s")
         yield "silenced" if left_s is None else f"silenced for {age(left_s)} more"

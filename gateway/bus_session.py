@@ -3,19 +3,20 @@
 import asyncio
 import math
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
 from drivers.api import Output, ReadBlock, Registers, Sample
-from drivers.errors import DriverError, ExchangeError, ReplyTimeout
+from drivers.errors import DriverError, ExchangeError, Refused, ReplyTimeout
 from gateway.backoff import BackOff
 from gateway.clock import Now, Ticker
 from gateway.links.errors import LinkError
-from gateway.links.modbus import ModbusBus
+from gateway.links.recording import answer_pdu, refusal_pdu, request_pdu
 from gateway.session import Hub
+from gateway.tap import Tap, untapped
 from gateway.values import LinkState
 
 log: Final = structlog.get_logger()
@@ -33,6 +34,25 @@ def slot_s(units: int) -> float:
     return next((slot for slot in SLOTS_S if units * slot >= POLLS_A_SLOT), SLOTS_S[-1])
 
 
+class Bus(Protocol):
+    """A Modbus connection or a recording of one."""
+
+    port: str
+    openings: int
+
+    async def open(self) -> None:
+        """Opens once and counts it; a LinkError if that fails."""
+
+    async def read(self, unit: int, block: ReadBlock) -> tuple[int, ...]:
+        """The registers of a block, a DriverError for this unit, a LinkError for all."""
+
+    def ready_at(self, unit: int) -> float:
+        """Loop time from which ``read`` asks the unit without waiting first."""
+
+    async def close(self) -> None:
+        """Closes it."""
+
+
 @dataclass(slots=True)
 class BusUnit:
     """One instrument on a bus: its driver, its address, its own back-off while it is silent.
@@ -48,6 +68,7 @@ class BusUnit:
     due: float = 0.0
     not_before: float = 0.0
     failing: bool = False
+    tap: Tap = field(default_factory=untapped)
 
 
 class BusSession:
@@ -55,7 +76,7 @@ class BusSession:
 
     def __init__(
         self,
-        bus: ModbusBus,
+        bus: Bus,
         units: list[BusUnit],
         hub: Hub,
         now: Now,
@@ -88,6 +109,8 @@ class BusSession:
     async def _live_once(self) -> str:
         try:
             await self._bus.open()
+            for unit in self._units:
+                unit.tap.opened()
             await self._poll_for_ever()
         except LinkError as error:
             return str(error)
@@ -98,6 +121,8 @@ class BusSession:
             self._served.not_before = _now() + self._served.silence.wait_s()
             return f"internal error: {error!r}"
         finally:
+            for unit in self._units:
+                unit.tap.closed()
             await self._bus.close()
         return "closed"
 
@@ -132,7 +157,9 @@ class BusSession:
         unit.due = max(unit.due + unit.driver.poll_s, started)
 
     async def _identify(self, unit: BusUnit) -> None:
+        unit.tap.identifying()
         identity = await self._run(unit, unit.driver.identify())
+        unit.tap.identified(identity.serial)
         unit.identified = self._bus.openings
         self._hub.deliver(unit.detector, Sample((), identity=identity), self._now())
 
@@ -175,11 +202,19 @@ class BusSession:
             except StopIteration as end:
                 result: Result = end.value
                 return result
+            if unit.tap.is_on:
+                unit.tap.sent(request_pdu(block))
             try:
                 words = await self._bus.read(unit.unit, block)
             except DriverError as error:
+                if isinstance(error, Refused):
+                    unit.tap.received(refusal_pdu(block, error.code))
+                elif not isinstance(error, ExchangeError):
+                    unit.tap.received(error.raw)
                 step = partial(talk.throw, error)
             else:
+                if unit.tap.is_on:
+                    unit.tap.received(answer_pdu(block, words))
                 step = partial(talk.send, words)
 
 

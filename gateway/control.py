@@ -1,9 +1,11 @@
 """The control socket: board and commands on this laptop, with no broker.
 
-One JSON object a line each way. Requests: ``{"ask": "board"}`` and
-``{"ask": "command", "name": ..., "arguments": {...}}``. Answers carry ``ok`` and, if it is false,
-``reason``. Who may connect is a matter of the socket's file mode; commands are recorded under the
-name of the user at the other end.
+One JSON object a line each way. Requests: ``{"ask": "board"}``,
+``{"ask": "command", "name": ..., "arguments": {...}}``, ``{"ask": "journal", "what": ...}``, for
+which see ``gateway.journal.desk``, ``{"ask": "drill", "what": ...}``, see
+``gateway.drill.service``, and ``{"ask": "record", "what": ...}``, see ``gateway.recorder.desk``.
+Answers carry ``ok`` and, if it is false, ``reason``. Who may connect is a matter of the socket's
+file mode; commands are recorded under the name of the user at the other end.
 """
 
 import asyncio
@@ -13,7 +15,7 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +23,7 @@ import structlog
 
 from gateway.commands import BadCommand, parse_command, parse_object
 from gateway.values import Answer, Command
-from gateway.wire_table import dump
+from gateway.wire.table import dump
 
 log: Final = structlog.get_logger()
 
@@ -33,18 +35,42 @@ MODE: Final = 0o660
 
 Board = Callable[[], dict[str, object]]
 Execute = Callable[[Command], Awaitable[Answer]]
+Ask = Callable[[Mapping[str, object], str], Awaitable[dict[str, object]]]
+
+
+async def no_journal(question: Mapping[str, object], user: str) -> dict[str, object]:
+    """Where there is none to ask."""
+    raise BadCommand("there is no journal here")
+
+
+async def no_drill(question: Mapping[str, object], user: str) -> dict[str, object]:
+    """Where there is none to lead."""
+    raise BadCommand("there are no drills here")
+
+
+async def no_recorder(question: Mapping[str, object], user: str) -> dict[str, object]:
+    """Where nothing is recorded."""
+    raise BadCommand("nothing is recorded here")
 
 
 class ControlServer:
     """Serves the board and takes commands on a Unix socket."""
 
     def __init__(
-        self, path: Path, board: Board, execute: Execute, new_id: Callable[[], str]
+        self,
+        path: Path,
+        board: Board,
+        execute: Execute,
+        new_id: Callable[[], str],
+        journal: Ask = no_journal,
+        drill: Ask = no_drill,
+        record: Ask = no_recorder,
     ) -> None:
         self._path = path
         self._board = board
         self._execute = execute
         self._new_id = new_id
+        self._asks: Mapping[str, Ask] = {"journal": journal, "drill": drill, "record": record}
         self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def run(self) -> None:
@@ -112,8 +138,11 @@ class ControlServer:
                     return {"ok": True, "board": self._board()}
                 case "command":
                     return await self._command(request, user)
+                case str(name) if name in self._asks:
+                    return await self._asks[name](request, user)
                 case other:
-                    raise BadCommand(f"ask {other!r} is not board or command")
+                    known = ", ".join(("board", "command", *self._asks))
+                    raise BadCommand(f"ask {str(other)[:32]!r} is not one of {known}")
         except BadCommand as error:
             return {"ok": False, "reason": str(error)}
 
@@ -137,7 +166,14 @@ def _peer(writer: asyncio.StreamWriter) -> str:
 
 
 class ControlUnavailable(RuntimeError):
-    """No daemon answers on the socket; the text says what to do."""
+    """No daemon answers on the socket; the text says what to do.
+
+    ``is_absent``: nobody listens there, so no daemon of this socket runs.
+    """
+
+    def __init__(self, text: str, *, is_absent: bool = False) -> None:
+        super().__init__(text)
+        self.is_absent = is_absent
 
 
 class ControlClient:
@@ -159,7 +195,15 @@ class ControlClient:
         except OSError as error:
             raise ControlUnavailable(
                 f"{self._path}: {error.strerror or error}; is the gateway running, "
-                "and may this user use its socket?"
+                "and may this user use its socket?",
+                is_absent=isinstance(error, FileNotFoundError | ConnectionRefusedError),
             ) from error
-        answer: dict[str, object] = json.loads(line) if line else {"ok": False, "reason": "closed"}
+        if not line:
+            return {"ok": False, "reason": "closed"}
+        try:
+            answer: dict[str, object] = json.loads(line)
+        except ValueError as error:
+            raise ControlUnavailable(
+                f"{self._path}: the gateway ended while it answered"
+            ) from error
         return answer

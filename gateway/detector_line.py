@@ -7,16 +7,16 @@ from typing import Final
 
 from config.models import Detector
 from drivers.api import DriverInfo
-from gateway import wire
 from gateway.alarms.detector import DetectorAlarms
 from gateway.alarms.profiles import DetectorProfile
 from gateway.alarms.watcher import Standing
 from gateway.health import DetectorHealth
 from gateway.normalise import Normaliser
 from gateway.values import Document, Entry, Instant, Lane
-from gateway.wire_alarms import WATCH, Watch
-from gateway.wire_dose import DOSE, DoseTold
-from gateway.wire_table import dump
+from gateway.wire import wire
+from gateway.wire.alarms import WATCH, Watch
+from gateway.wire.dose import DOSE, DoseTold
+from gateway.wire.table import dump
 
 WATCH_EVERY_S: Final = 60.0
 DOSE_EVERY_S: Final = 10.0

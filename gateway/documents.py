@@ -3,14 +3,25 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
 from gateway.values import Document
-from gateway.wire import SCHEMA
+from gateway.wire.wire import SCHEMA
 
 ACTIVE: Final = "alarm/active/"
 REVISIONS_AN_EPOCH: Final = 1_000_000_000
 """Revisions go on rising over restarts, and stay exact in JSON for nine million epochs."""
+REMEMBERED: Final = 10_000
+"""So many alarms that are over are remembered for brokers that were away when they ended."""
+
+
+class Standing(Enum):
+    """What this gateway knows of a document that a broker holds."""
+
+    HELD = auto()  # it is in force, or its removal is under way
+    REMOVED = auto()  # it was in force since the start, and is removed
+    UNKNOWN = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class DocumentStore:
         self._revision = epoch * REVISIONS_AN_EPOCH
         self._removed = removed
         self._held: dict[tuple[bool, str], Held] = {}
+        self._over: dict[tuple[bool, str], None] = {}
         self._feeds = {sink: DocumentFeed(self) for sink in sinks}
 
     def put(self, documents: Iterable[Document]) -> None:
@@ -91,9 +103,22 @@ class DocumentStore:
             return
         if all(held.revision in feed.made for feed in feeds):
             del self._held[held.key]
+            self._remember(held.key)
             for feed in feeds:
                 feed.made.discard(held.revision)
             self._removed((held.document,))
+
+    def standing(self, exercise: bool, topic: str) -> Standing:
+        """What is known of a document that a broker holds."""
+        if (exercise, topic) in self._held:
+            return Standing.HELD
+        return Standing.REMOVED if (exercise, topic) in self._over else Standing.UNKNOWN
+
+    def _remember(self, key: tuple[bool, str]) -> None:
+        if key[1].startswith(ACTIVE):
+            self._over[key] = None
+            if len(self._over) > REMEMBERED:
+                del self._over[next(iter(self._over))]
 
 
 class DocumentFeed:
@@ -108,28 +133,49 @@ class DocumentFeed:
         self.made: set[int] = set()
         self._store = store
         self._active: dict[tuple[bool, str], Held] = {}
+        self._changed: dict[tuple[bool, str], Held] = {}
         self._others: dict[tuple[bool, str], Held] = {}
         self._out: dict[int, Held] = {}
 
     def restart(self) -> None:
         """A new connection: everything is owed, apart from removals already made."""
         self._active.clear()
+        self._changed.clear()
         self._others.clear()
         self._out.clear()
         for held in self._store.all():
             if held.revision not in self.made:
-                self.add(held)
+                (self._active if held.is_active_alarm else self._others)[held.key] = held
+        self.wake()
 
     def add(self, held: Held) -> None:
         """A document is new or changed; what it replaces need not be sent."""
-        self._active.pop(held.key, None)
+        was_active = self._active.pop(held.key, None) is not None
+        self._changed.pop(held.key, None)
         self._others.pop(held.key, None)
-        (self._active if held.is_active_alarm else self._others)[held.key] = held
+        if not held.is_active_alarm:
+            self._others[held.key] = held
+        else:
+            (self._active if was_active else self._changed)[held.key] = held
         self.wake()
 
     def take_active(self, limit: int) -> list[Held]:
-        """Active alarms to send now: before the alarm events."""
+        """The set of active alarms that a connection starts with: before the alarm events."""
         return self._take(self._active, limit)
+
+    @property
+    def has_active(self) -> bool:
+        """Whether some of the set that a connection starts with are still to be sent."""
+        return bool(self._active)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether active alarms have come or changed since."""
+        return bool(self._changed)
+
+    def take_changed(self, limit: int) -> list[Held]:
+        """Active alarms that came or changed since: beside the alarm events."""
+        return self._take(self._changed, limit)
 
     def take_others(self, limit: int) -> list[Held]:
         """The rest, removals among it: after the alarm events, so that an end precedes them."""
@@ -137,7 +183,7 @@ class DocumentFeed:
 
     def owed(self) -> int:
         """Documents not yet acknowledged."""
-        return len(self._active) + len(self._others) + len(self._out)
+        return len(self._active) + len(self._changed) + len(self._others) + len(self._out)
 
     def settle(self, held: Held) -> None:
         """The sink has it, or will not have it."""
@@ -147,6 +193,8 @@ class DocumentFeed:
             self._store.forget_if_removed(held)
 
     def _take(self, queue: dict[tuple[bool, str], Held], limit: int) -> list[Held]:
+        if not queue:
+            return []
         taken = [queue.pop(key) for key in list(queue)[: max(0, limit)]]
         self._out.update((held.revision, held) for held in taken)
         return taken

@@ -5,8 +5,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
-from gateway.journal_look import Message
-from gateway.wire_table import iso
+from gateway.journal.look import Message
+from gateway.wire.table import iso
 
 Lines = list[tuple[str, str]]
 """What each line is about (empty: the same as the one before), and the line."""

@@ -7,7 +7,7 @@ from typing import Final
 from drivers.api import Channel, Flag, Reading
 from drivers.errors import DriverError
 from gateway.values import Instant, LinkState, Measured
-from gateway.wire import DetectorState
+from gateway.wire.wire import DetectorState
 
 _FAULT_FLAGS: Final = frozenset({Flag.INSTRUMENT_FAULT, Flag.LOSS_OF_COUNTS})
 _LEARNING_FLAGS: Final = frozenset({Flag.WARMING_UP, Flag.CALIBRATING_BACKGROUND})

@@ -12,8 +12,8 @@ from drivers.api import Channel, Flag
 from gateway.alarms.profiles import LevelSetting
 from gateway.alarms.record import is_radiation
 from gateway.explanation import Lines, amount, hiding, worded
-from gateway.journal_look import JournalLook, Message, measured_at
-from gateway.wire_table import iso
+from gateway.journal.look import JournalLook, Message, measured_at
+from gateway.wire.table import iso
 
 AROUND_S: Final = 5.0
 LOOK_BACK_S: Final = 600.0

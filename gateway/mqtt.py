@@ -4,30 +4,33 @@ Facts of aiomqtt 2.5 on paho-mqtt 2.2 that this file exists for: ``publish()`` r
 the broker refused; it does not fail when the connection drops; what it could not send stays queued
 in the client and goes out on the next use of the same object; the broker's Receive Maximum and
 Maximum Packet Size are ignored; a connection closed before its CONNACK is waited for until the
-timeout; a connect that is given up leaves its socket behind. It leans on ``Client._client``.
-Codes and properties: MQTT 5.0, sections 2.2.2.2 and 2.4.
+timeout; a connect that is given up leaves its socket behind; a lost PINGRESP is noticed after twice
+the keepalive interval, and a link that needs longer for one message is given up. So publishes,
+their acknowledgements and the keepalive are handled here, everything else by the library. It leans
+on ``Client._client``.
+Packets, codes and properties: MQTT 5.0, sections 2, 3.3, 3.4 and 2.2.2.2.
 """
 
-import socket
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import aiomqtt
 import paho.mqtt.client as paho
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from config.models import Sink, Tls
+from config.models import Sink
+from gateway.publisher.certificate import Credentials
+from gateway.publisher.names import Address
+from gateway.publisher.packets import encode_publish
+from gateway.publisher.stream import LARGEST_PACKET, Stream
 
-CONNECT_S: Final = 3.0
 ANSWER_S: Final = 5.0
-"""For CONNACK, SUBACK and the end of a DISCONNECT."""
-REST_S: Final = 0.0005
-"""Acknowledgements of a burst are read together: wake-ups are the cost, not work."""
+"""For CONNACK and the end of a DISCONNECT."""
 NO_SUBSCRIBER: Final = 0x10
 QUOTA_EXCEEDED: Final = 0x97
 TAKEN_OVER: Final = 0x8E
@@ -41,6 +44,7 @@ _DEFAULT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _NOT_IN_TOPICS: Final = frozenset("+#\ufffe\uffff") | {
     chr(n) for n in (*range(32), *range(127, 160))
 }
+
 
 T = TypeVar("T")
 OnMessage = Callable[[str, bytes, bool], None]
@@ -74,29 +78,6 @@ def topic_error(topic: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """What is read from files for one connection."""
-
-    password: str | None
-    context: ssl.SSLContext | None
-
-
-def load_credentials(sink: Sink, *, tls: bool) -> Credentials:
-    """Password and TLS files as they are now; OSError names the file. Blocks."""
-    password = None
-    if sink.password_file is not None:
-        password = Path(sink.password_file).read_text().rstrip("\r\n")
-    return Credentials(password, _context(sink.tls or Tls()) if tls else None)
-
-
-def _context(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.ca_file)
-    if tls.cert_file is not None:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
-    return context
-
-
-@dataclass(frozen=True, slots=True)
 class Will:
     """What the broker publishes, retained, when the connection ends without a goodbye."""
 
@@ -104,12 +85,13 @@ class Will:
     payload: bytes
 
 
-class Connection(aiomqtt.Client, Generic[T]):
+class Connection(Stream, Generic[T]):
     """Used once. ``settled`` is told the reason code of each message's PUBACK, by its token."""
 
     def __init__(
         self,
         broker: Broker,
+        address: Address,
         sink: Sink,
         identifier: str,
         credentials: Credentials,
@@ -133,43 +115,49 @@ class Connection(aiomqtt.Client, Generic[T]):
             clean_start=True if is_5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
             timeout=ANSWER_S,
             keepalive=sink.keepalive_s,
-            max_inflight_messages=0,
+            properties=_connect_properties() if is_5 else None,
             tls_context=credentials.context,
-            socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
         )
-        self._client.connect_timeout = CONNECT_S
         self._client.disable_logger()
-        self._client._ssl_wrap_socket = self._wrap  # type: ignore[method-assign]
+        self._start(address, credentials.context)
         self.unacknowledged: dict[int, T] = {}
         self.receive_maximum = RECEIVE_MAXIMUM_5 if is_5 else RECEIVE_MAXIMUM_311
         self.maximum_packet: int | None = None
+        self.keepalive_s = sink.keepalive_s
         self.reason = ""
         self.code = 0
-        self.refused_connect = False
-        self._is_5 = is_5
+        self.is_5 = is_5
         self._settled = settled
         self._told_lost = lost
-        self._context = credentials.context
         self._message = message
-        self._abandoned = False
-        self._resting = False
 
     @property
     def is_lost(self) -> bool:
         """Whether it has ended, for whatever reason."""
         return self._disconnected.done()
 
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether a message, a subscription or a ping is not answered yet."""
+        asked = self.unacknowledged or self._pending_subscribes or self._pending_unsubscribes
+        return bool(asked) or self._client._ping_t > 0
+
     async def open(self) -> None:
-        """Connects; MqttError says why not."""
+        """Connects; ``trouble`` or the MqttError say why not."""
         try:
             await self.__aenter__()
         except BaseException:
             self.abort()
             raise
+        # The library's own keepalive ends here; 0 would be a broker that wants none.
+        self.keepalive_s = int(self._client._keepalive) or self.keepalive_s
+        self._client._keepalive = 0
+        self.spoke_at = self._loop.time()
         self._disconnected.add_done_callback(lambda _: self._told_lost())
 
     async def close(self) -> None:
         """Says goodbye: the broker drops the will."""
+        self._forget()
         try:
             await self.__aexit__(None, None, None)
         except aiomqtt.MqttError:
@@ -188,51 +176,48 @@ class Connection(aiomqtt.Client, Generic[T]):
                 future.exception()
         self._client._sock_close()
 
-    def send(self, topic: str, payload: bytes, token: T, *, retain: bool = False) -> None:
-        """Publishes with QoS 1; MqttError if the connection is already gone."""
-        info = self._client.publish(topic, payload, 1, retain)
-        if info.rc != paho.MQTT_ERR_SUCCESS:
-            raise aiomqtt.MqttCodeError(info.rc, "could not publish")
-        self.unacknowledged[info.mid] = token
+    def send(
+        self, topic: bytes, payload: bytes, token: T, *, retain: bool = False, urgent: bool = False
+    ) -> None:
+        """Publishes with QoS 1; MqttError if the connection is already gone.
 
-    def too_large(self, topic: str, payload: bytes) -> bool:
+        Urgent messages go before others that the kernel has not taken yet.
+        """
+        if self._disconnected.done():
+            raise aiomqtt.MqttError("the connection is gone")
+        identifier = self._client._mid_generate()
+        while identifier in self.unacknowledged:
+            identifier = self._client._mid_generate()
+        self.unacknowledged[identifier] = token
+        packet = encode_publish(topic, payload, identifier, retain=retain, is_5=self.is_5)
+        self._enqueue(packet, urgent=urgent)
+
+    def ping(self) -> None:
+        """Asks whether the broker is there."""
+        self.spoke_at = self._loop.time()
+        self._client._send_pingreq()
+
+    def too_large(self, topic: bytes, payload: bytes) -> bool:
         """Whether the broker has said that it takes no packet of this size."""
-        if self.maximum_packet is None:
-            return False
-        # Fixed header up to 5, topic length 2, packet identifier 2, property length 1.
-        return 10 + len(topic.encode()) + len(payload) > self.maximum_packet
+        return self.maximum_packet is not None and (
+            packet_size(topic, payload) > self.maximum_packet
+        )
 
-    async def listen(self, filters: tuple[str, ...]) -> list[str]:
+    async def listen(self, filters: tuple[str, ...], timeout_s: float) -> list[str]:
         """Subscribes with QoS 1; the filters that the broker refused."""
-        codes = await self.subscribe([(each, 1) for each in filters])
+        codes = await self.subscribe([(each, 1) for each in filters], timeout=timeout_s)
         values = [code.value if isinstance(code, ReasonCode) else int(code) for code in codes]
         return [each for each, value in zip(filters, values, strict=True) if value >= FAILURE]
 
-    def _client_connect(self) -> None:
-        try:
-            super()._client_connect()
-        except ConnectionRefusedError:
-            self.refused_connect = True
-            raise
-        if self._abandoned:
-            # Its waiter was cancelled while this thread was connecting.
-            self._client.on_socket_close = None
-            self._client._sock_close()
+    async def look(self, filters: tuple[str, ...], timeout_s: float) -> None:
+        """Subscribes to what the broker holds, and to as little else as the protocol allows."""
+        if self.is_5:
+            options = SubscribeOptions(qos=0, noLocal=True, retainHandling=0)
+            await self.subscribe([(each, options) for each in filters], timeout=timeout_s)
+        else:
+            await self.subscribe([(each, 0) for each in filters], timeout=timeout_s)
 
-    def _wrap(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
-        """The TLS handshake; the library's own leaves its socket open when it fails."""
-        if self._context is None:
-            raise aiomqtt.MqttError("TLS without a context")
-        wrapped = self._context.wrap_socket(
-            tcp_sock, server_hostname=self._hostname, do_handshake_on_connect=False
-        )
-        try:
-            wrapped.settimeout(CONNECT_S)
-            wrapped.do_handshake()
-        except BaseException:
-            wrapped.close()
-            raise
-        return wrapped
+    # -- private
 
     def _on_connect(
         self,
@@ -260,84 +245,33 @@ class Connection(aiomqtt.Client, Generic[T]):
     ) -> None:
         self.reason = str(reason_code)
         self.code = reason_code.value
+        self.closed_by_peer = self.closed_by_peer or flags.is_disconnect_packet_from_server
         if not self._connected.done():
             self._connected.set_exception(aiomqtt.MqttError(f"closed at once: {reason_code}"))
             return
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
-    def _on_publish(
-        self,
-        client: paho.Client,
-        userdata: Any,
-        mid: int,
-        reason_code: ReasonCode,
-        properties: Properties,
-    ) -> None:
-        token = self.unacknowledged.pop(mid, None)
+    @property
+    def _awaits_more(self) -> bool:
+        return bool(self.unacknowledged)
+
+    def _puback(self, identifier: int, code: int) -> None:
+        token = self.unacknowledged.pop(identifier, None)
         if token is not None:
-            self._settled(token, reason_code.value)
+            self._settled(token, code)
 
     def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
         if self._message is not None and not self._abandoned:
             self._message(message.topic, bytes(message.payload), message.retain)
 
-    def _on_socket_open(self, client: paho.Client, userdata: Any, sock: Any) -> None:
-        self._loop.call_soon_threadsafe(self._opened, sock)
 
-    def _opened(self, sock: Any) -> None:
-        if not self._abandoned and sock.fileno() >= 0:
-            self._loop.add_reader(sock.fileno(), self._readable, sock)
-            self._misc_task = self._loop.create_task(self._misc_loop(), name="mqtt-keepalive")
-
-    def _readable(self, sock: Any) -> None:
-        """Reads what is there; while more is awaited the next look comes a moment later."""
-        self._client.loop_read()
-        while sock.fileno() >= 0 and isinstance(sock, ssl.SSLSocket) and sock.pending():
-            self._client.loop_read()
-        if self.unacknowledged and not self._resting and sock.fileno() >= 0:
-            self._resting = True
-            self._loop.remove_reader(sock.fileno())
-            self._loop.call_later(REST_S, self._look_again, sock)
-
-    def _look_again(self, sock: Any) -> None:
-        """Lets TCP confirm what has come, if more is awaited (tcp(7), TCP_QUICKACK).
-
-        A broker that does not set TCP_NODELAY sends one PUBACK and holds the others back until the
-        first is confirmed, which the kernel else delays by 40 ms.
-        """
-        self._resting = False
-        if self._abandoned or sock.fileno() < 0:
-            return
-        self._loop.add_reader(sock.fileno(), self._readable, sock)
-        if self.unacknowledged:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-
-    def _on_socket_register_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
-        self._loop.call_soon_threadsafe(self._write, sock)
-
-    def _write(self, sock: Any) -> None:
-        """Writes at once; by then the socket may be closed, and its number somebody else's."""
-        if self._abandoned or sock.fileno() < 0:
-            return
-        self._join_packets()
-        self._client.loop_write()
-        if self._client.want_write() and sock.fileno() >= 0:
-            self._loop.add_writer(sock.fileno(), self._client.loop_write)
-
-    def _join_packets(self) -> None:
-        """Publishes that wait together leave in one system call instead of one each."""
-        waiting = self._client._out_packet
-        if len(waiting) < 2 or not all(_is_joinable(packet) for packet in waiting):
-            return
-        joined = b"".join(packet["packet"] for packet in waiting)
-        first = waiting[0]
-        first["packet"] = joined
-        first["to_process"] = len(joined)
-        waiting.clear()
-        waiting.append(first)
+def packet_size(topic: bytes, payload: bytes) -> int:
+    """Bytes of a message on the wire, at most."""
+    # Fixed header up to 5, topic length 2, packet identifier 2, property length 1.
+    return 10 + len(topic) + len(payload)
 
 
-def _is_joinable(packet: Any) -> bool:
-    """A publish of QoS 1 of which nothing is written: the client does nothing when it has left."""
-    is_publish: bool = packet["command"] & 0xF0 == paho.PUBLISH
-    return is_publish and packet["qos"] == 1 and packet["pos"] == 0
+def _connect_properties() -> Properties:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.MaximumPacketSize = LARGEST_PACKET
+    return properties

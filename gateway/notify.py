@@ -50,24 +50,3 @@ class Notifier:
                 notify.send(message.encode())
             except OSError:
                 return  # nobody listens, or too slowly; the service goes on
-
-
-class Progress:
-    """Who must show progress, and how long each may go without (s)."""
-
-    def __init__(self) -> None:
-        self._limits: dict[str, float] = {}
-        self._seen: dict[str, float] = {}
-
-    def expect(self, name: str, limit_s: float, now: float) -> None:
-        """``name`` promises a mark at least every ``limit_s``."""
-        self._limits[name] = limit_s
-        self._seen[name] = now
-
-    def mark(self, name: str, now: float) -> None:
-        """``name`` has moved."""
-        self._seen[name] = now
-
-    def stuck(self, now: float) -> list[str]:
-        """Who has not moved in time."""
-        return [name for name, limit in self._limits.items() if now - self._seen[name] > limit]

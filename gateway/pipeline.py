@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from config.models import Configuration
-from drivers.api import DriverInfo, Flag, Output, Passage, Sample
+from drivers.api import DriverInfo, Flag, Identity, Output, Passage, Sample
 from drivers.errors import DriverError
-from gateway import wire
 from gateway.alarms.engine import AlarmEngine
 from gateway.alarms.profiles import DetectorProfile, resolve_profile, resolve_settings
 from gateway.alarms.record import Change
@@ -31,13 +30,22 @@ from gateway.values import (
     Lane,
     LinkState,
     Measured,
+    Notice,
     Outputs,
 )
-from gateway.wire_alarms import ANSWER, ASSESSED, Answered, encode_active, encode_event
-from gateway.wire_table import dump
+from gateway.wire import wire
+from gateway.wire.alarms import ANSWER, ASSESSED, Answered, encode_active, encode_event
+from gateway.wire.table import dump
 
 NOTHING: Final = Outputs()
+States = tuple[tuple[str, bytes], ...]
+Remember = Callable[[Answer], States]
 _NOT_IN_TOPICS: Final = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def forget(_: Answer) -> States:
+    """Nothing is remembered of an answer."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +73,36 @@ class Ticked:
 
 @dataclass(frozen=True, slots=True)
 class Commanded:
-    """An operator's command, its rights already checked."""
+    """An operator's command; what ``remember`` makes of its answer is stored with it.
+
+    ``also`` is what was done beside the alarms, if it is accepted.
+    """
 
     command: Command
+    remember: Remember = forget
+    also: str = ""
 
 
-Input = Arrived | LinkChanged | Ticked | Commanded
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A command that was refused, or carried out, beside the alarms; its answer is told.
+
+    ``exercise``: below the exercise root, where nobody waits for it below the other.
+    """
+
+    answer: Answer
+    remember: Remember = forget
+    exercise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """A condition of the gateway itself."""
+
+    notice: Notice
+
+
+Input = Arrived | LinkChanged | Ticked | Commanded | Settled | Noticed
 
 
 class Pipeline:
@@ -133,13 +165,22 @@ class Pipeline:
                 return self._arrived(self._lines[detector], output, at, now)
             case LinkChanged(detector, state, reason):
                 return self._link_changed(self._lines[detector], state, reason, now)
-            case Commanded(command):
-                return self._commanded(command, now)
+            case Commanded():
+                return self._commanded(item, now)
+            case Settled(answer, remember, exercise):
+                entries = (self._answer_entry(answer, now, exercise=exercise),)
+                return Outputs(entries, (), remember(answer), urgent=True, answers=(answer,))
+            case Noticed(notice):
+                return self._told(self.engine.notice(notice, now))
         return self._ticked(now)
 
     def health(self) -> Mapping[str, DetectorHealth]:
         """How each detector is doing."""
         return {key: line.health for key, line in self._lines.items()}
+
+    def identities(self) -> Mapping[str, Identity]:
+        """Who answers on each detector's link."""
+        return {key: line.normaliser.identity for key, line in self._lines.items()}
 
     def about(self) -> tuple[Document, ...]:
         """What each detector is, as retained documents."""
@@ -240,13 +281,16 @@ class Pipeline:
     def _about(self, line: DetectorLine) -> Document:
         return line.about(self.engine.detector(line.detector.id))
 
-    def _commanded(self, command: Command, now: Instant) -> Outputs:
+    def _commanded(self, item: Commanded, now: Instant) -> Outputs:
         """Carried out or refused; both are journalled, and what was assessed beside them."""
+        command = item.command
         answer, changes = self.engine.command(command, now)
+        if item.also and answer.accepted:
+            answer = replace(answer, reason=f"{answer.reason}; {item.also}")
         entries = [self._answer_entry(answer, now)]
-        states = []
+        states = list(item.remember(answer))
         for assessment in self.engine.take_assessments():
-            lane = Lane.EXERCISE_ALARMS if assessment.exercise else Lane.ALARMS
+            lane = Lane.EXERCISE_RESTRICTED if assessment.exercise else Lane.RESTRICTED
             body = dump(ASSESSED.encode(assessment))
             entries.append(Entry(lane, f"assessment/{assessment.occurrence}", body))
             states.append(self.engine.assessment_state(assessment.occurrence))
@@ -262,9 +306,9 @@ class Pipeline:
             Outputs(tuple(entries), documents, tuple(states), urgent=True, answers=(answer,))
         )
 
-    def _answer_entry(self, answer: Answer, now: Instant) -> Entry:
+    def _answer_entry(self, answer: Answer, now: Instant, *, exercise: bool = False) -> Entry:
         user = _NOT_IN_TOPICS.sub("_", answer.command.user) or "_"
-        lane = Lane.EXERCISE_ALARMS if self._is_exercise else Lane.ALARMS
+        lane = Lane.EXERCISE_RESTRICTED if exercise or self._is_exercise else Lane.RESTRICTED
         return Entry(lane, f"command/{user}/result", dump(ANSWER.encode(Answered(answer, now))))
 
     def _expect(self, line: DetectorLine) -> None:

@@ -18,6 +18,7 @@ from gateway.clock import Now, Ticker
 from gateway.exchange import Exchange
 from gateway.links.bytes import ByteLink
 from gateway.links.errors import LinkError, LinkLost
+from gateway.tap import Tap, untapped
 from gateway.values import Instant, LinkState
 
 log: Final = structlog.get_logger()
@@ -54,8 +55,16 @@ class LinkSession:
     """The life of one byte link; what is said over it is the subclass's."""
 
     def __init__(
-        self, detector: str, info: DriverInfo, link: ByteLink, hub: Hub, now: Now, backoff: BackOff
+        self,
+        detector: str,
+        info: DriverInfo,
+        link: ByteLink,
+        hub: Hub,
+        now: Now,
+        backoff: BackOff,
+        tap: Tap | None = None,
     ) -> None:
+        self._tap = tap or untapped()
         self._detector = detector
         self._info = info
         self._link = link
@@ -80,6 +89,7 @@ class LinkSession:
     async def _live_once(self) -> str:
         try:
             await self._link.open()
+            self._tap.opened()
             await self._talk()
         except LinkError as error:
             return str(error)
@@ -91,6 +101,7 @@ class LinkSession:
             log.exception("session_failed", detector=self._detector)
             return f"internal error: {error!r}"
         finally:
+            self._tap.closed()
             with contextlib.suppress(LinkError):
                 await self._link.close()
         return "closed"
@@ -120,13 +131,15 @@ class ListenerSession(LinkSession):
         hub: Hub,
         now: Now,
         backoff: BackOff,
+        tap: Tap | None = None,
     ) -> None:
-        super().__init__(detector, info, link, hub, now, backoff)
+        super().__init__(detector, info, link, hub, now, backoff, tap)
         self._driver = driver
 
     async def _talk(self) -> None:
         self._driver.interrupted()
         if hello := self._driver.hello():
+            self._tap.sent(hello)
             await self._link.write(hello)
         self._report(LinkState.READING)
         while True:
@@ -136,6 +149,7 @@ class ListenerSession(LinkSession):
             except TimeoutError:
                 raise LinkLost(self._link.port, f"silent for {self._patience_s:g} s") from None
             arrived = self._now()
+            self._tap.received(data)
             for output in self._driver.feed(data):
                 self._deliver(output, arrived)
 
@@ -153,8 +167,9 @@ class AskerSession(LinkSession):
         now: Now,
         backoff: BackOff,
         ticker: Ticker,
+        tap: Tap | None = None,
     ) -> None:
-        super().__init__(detector, info, link, hub, now, backoff)
+        super().__init__(detector, info, link, hub, now, backoff, tap)
         self._patience_s = max(ASKER_PATIENCE_S, self._patience_s)
         self._driver = driver
         self._ticker = ticker
@@ -162,8 +177,10 @@ class AskerSession(LinkSession):
     async def _talk(self) -> None:
         while True:
             self._report(LinkState.IDENTIFYING)
-            exchange = Exchange(self._link)
+            exchange = Exchange(self._link, self._tap)
+            self._tap.identifying()
             identity = await exchange.run(self._driver.identify())
+            self._tap.identified(identity.serial)
             exchange.reopened = False
             self._deliver(Sample((), identity=identity))
             self._report(LinkState.READING)
@@ -181,7 +198,7 @@ class AskerSession(LinkSession):
             await self._ticker.until(due)
 
     async def _poll(self, exchange: Exchange) -> bool:
-        heard = False
+        heard, is_clean = False, True
         try:
             outputs = await exchange.run(self._driver.poll())
         except DriverError as error:
@@ -190,4 +207,6 @@ class AskerSession(LinkSession):
         for output in outputs:
             self._deliver(output, arrived)
             heard = heard or isinstance(output, Sample)
+            is_clean = is_clean and not isinstance(output, DriverError)
+        self._tap.settled(clean=is_clean)
         return heard

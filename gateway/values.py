@@ -76,22 +76,28 @@ class LinkState(StrEnum):
 
 
 class Lane(StrEnum):
-    """A numbered stream of the journal; exercise data has streams of its own."""
+    """A numbered stream of the journal; exercise data has streams of its own.
+
+    What not every reader of alarms may read, assessments and answers, has numbers of its own: to
+    whom the broker does not give it, nothing is missing.
+    """
 
     ALARMS = "alarms"
+    RESTRICTED = "restricted"
     SAMPLES = "samples"
     EXERCISE_ALARMS = "exercise-alarms"
+    EXERCISE_RESTRICTED = "exercise-restricted"
     EXERCISE_SAMPLES = "exercise-samples"
 
     @property
     def is_alarm(self) -> bool:
-        """Whether alarm events travel here."""
-        return self in (Lane.ALARMS, Lane.EXERCISE_ALARMS)
+        """Whether it is stored and told at once: alarm events, assessments, answers."""
+        return self not in (Lane.SAMPLES, Lane.EXERCISE_SAMPLES)
 
     @property
     def is_exercise(self) -> bool:
         """Whether it is published below the exercise root."""
-        return self in (Lane.EXERCISE_ALARMS, Lane.EXERCISE_SAMPLES)
+        return self in (Lane.EXERCISE_ALARMS, Lane.EXERCISE_RESTRICTED, Lane.EXERCISE_SAMPLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +167,19 @@ class Command:
             if name == key:
                 return str(value)
         return default
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A condition of the gateway itself that operators must know: it begins, or it is over.
+
+    ``kind`` is the alarm's name, ``sink`` the sink it is about, if it is about one.
+    """
+
+    kind: str
+    present: bool
+    detail: str = ""
+    sink: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ from config.actions import (
     Place,
     Power,
     Remove,
+    Send,
     SetReading,
+    StartRain,
     WrongSerial,
 )
-from config.scenario_world import Point, Source
-from simulators.api import HasSerial, HasStates
+from config.scenario_world import Pass, Point, Rain, Source
+from simulators.api import HasSerial, HasStates, Identifies
 from simulators.world import World
 
 
@@ -25,6 +27,10 @@ def act(world: World, event: Event, now_s: float, instrument: object = None) -> 
     match event:
         case Place():
             world.add_source(_placed(event, now_s))
+        case Send():
+            world.add_source(_sent(event, now_s))
+        case StartRain():
+            world.add_rain(_rain(event, now_s))
         case Remove():
             world.remove_source(event.id, now_s)
         case SetReading(do="reading"):
@@ -48,9 +54,11 @@ def _tell(event: WrongSerial | InstrumentState | Identify, instrument: object) -
     match event:
         case WrongSerial() if isinstance(instrument, HasSerial):
             instrument.set_serial(event.serial_number)
-        case InstrumentState() if isinstance(instrument, HasStates):
+        case InstrumentState() if isinstance(instrument, HasStates) and (
+            event.do in instrument.states
+        ):
             instrument.set_state(event.do, on=event.on)
-        case Identify() if isinstance(instrument, HasStates):
+        case Identify() if isinstance(instrument, Identifies):
             instrument.identify(event.nuclide, event.category, event.confidence)
         case _:
             raise CannotAct(f"{event.detector} cannot play {event.do}")
@@ -64,4 +72,34 @@ def _placed(event: Place, now_s: float) -> Source:
         activity=event.activity,
         at=Point(x=event.x, y=event.y, z=event.z),
         appears_s=now_s,
+        leaves_s=_leaves(event.for_s, now_s),
+    )
+
+
+def _sent(event: Send, now_s: float) -> Source:
+    """The same for one that somebody carries past a detector."""
+    course = Pass.model_construct(
+        past=event.past,
+        closest_m=event.closest_m,
+        speed=event.speed,
+        at_s=now_s + event.nearest_in_s,
+        heading_deg=event.heading_deg,
+    )
+    return Source.model_construct(
+        id=event.id,
+        nuclide=event.nuclide,
+        activity=event.activity,
+        passing=course,
+        appears_s=now_s,
+        leaves_s=_leaves(event.for_s, now_s),
+    )
+
+
+def _leaves(for_s: float | None, now_s: float) -> float | None:
+    return None if for_s is None else now_s + for_s
+
+
+def _rain(event: StartRain, now_s: float) -> Rain:
+    return Rain.model_construct(
+        at_s=now_s, rise=event.rise, rise_s=event.rise_s, half_life_s=event.half_life_s
     )

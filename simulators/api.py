@@ -86,11 +86,29 @@ class HasSerial(Protocol):
 class HasStates(Protocol):
     """An instrument whose states a scenario may set."""
 
+    @property
+    def states(self) -> frozenset[str]:
+        """Which of ``config.actions.InstrumentState`` it has; config.scenario_event_checks lists
+        the same."""
+
     def set_state(self, name: str, *, on: bool) -> None:
-        """One of ``config.actions.InstrumentState``."""
+        """One of ``states``."""
+
+
+@runtime_checkable
+class Identifies(Protocol):
+    """An instrument that names nuclides."""
 
     def identify(self, nuclide: str, category: str, confidence: float | None) -> None:
         """Names a nuclide in what it sends next."""
+
+
+@runtime_checkable
+class HasPace(Protocol):
+    """An instrument that knows when it will have something to do; others are asked each tick."""
+
+    def next_s(self) -> float:
+        """Until this time it says nothing by itself, whatever happens to it."""
 
 
 class RegisterInstrument(Protocol):

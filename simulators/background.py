@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from config.scenario_world import BackgroundChange, Rain
+from config.scenario_world import BackgroundChange, Pressure, Rain, Surroundings
 from simulators.wander import GRID_S, Wander
 
 Corner = tuple[float, float]
@@ -61,6 +61,34 @@ def course_of(level: float, changes: Iterable[BackgroundChange]) -> Course:
         end = change.at_s + change.over_s
         corners = (*kept, (change.at_s, before), (end, change.dose_rate))
     return Course(corners)
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential:
+    """exp of a course."""
+
+    course: Course
+
+    def integral(self, from_s: float, to_s: float) -> float:
+        """Value times seconds, exactly."""
+        inner = sorted({time for time, _ in self.course.corners if from_s < time < to_s})
+        return sum(self._straight(*span) for span in pairwise((from_s, *inner, to_s)))
+
+    def _straight(self, from_s: float, to_s: float) -> float:
+        middle = self.course.at((from_s + to_s) / 2)
+        half = middle - self.course.at(from_s)  # the course is straight in between
+        shape = math.sinh(half) / half if half else 1.0
+        return math.exp(middle) * shape * (to_s - from_s)
+
+
+def pressed(corners: Sequence[Pressure], world: Surroundings) -> Course | Exponential:
+    """Factor of the neutron background over time, as air pressure drives it."""
+    factors = tuple((each.t, each.factor) for each in corners if each.factor is not None)
+    if factors or not corners:
+        return Course(factors or ((0.0, 1.0),))
+    fall, usual = world.neutrons_per_hpa or 0.0, world.reference_hpa
+    courses = tuple((each.t, fall * (usual - (each.hpa or usual))) for each in corners)
+    return Exponential(Course(courses))
 
 
 @dataclass(frozen=True, slots=True)

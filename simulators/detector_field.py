@@ -17,17 +17,19 @@ from typing import Final
 from config.archetypes import REFERENCE_USV_H
 from config.scenario_detectors import ScenarioDetector, Script
 from drivers.api import Position
-from simulators.background import Course, Natural, Steps
+from simulators.background import Course, Exponential, Natural, Steps
 from simulators.counter import Counter, NoCounts
 from simulators.lane import Lane, Stay, Train, cargo, suppression, visible
 from simulators.motion import Track, globe
 from simulators.poisson import poisson
 from simulators.power import Power
+from simulators.reach import Reach
 from simulators.sources import Emitter
 
 _STEP_S: Final = 0.005
 _MOST_STEPS: Final = 20_000
-_Exposed = tuple[float, float, Sequence[tuple[Emitter, float]]]
+_FULL: Final = 1 - 1e-9
+"""A counter that registers so much of what it can is full, and stuck there."""
 _ONE: Final = Course(((0.0, 1.0),))
 
 
@@ -44,19 +46,20 @@ class DetectorField:
     standing: Position | None
     seed: int
     power: Power = field(default_factory=Power)
-    pressure: Course = _ONE
+    pressure: Course | Exponential = _ONE
     neutron_zones: Steps = field(default_factory=Steps)
     lane: Lane = field(default_factory=Lane)
     _courses: dict[str, Course] = field(default_factory=dict)
     _generators: dict[tuple[str, int], Random] = field(default_factory=dict)
-    _exposed: _Exposed = (math.nan, math.nan, ())
+    reach: Reach = field(init=False)
 
     def __post_init__(self) -> None:
+        self.reach = Reach(self.emitters, self.detector.lane_m, self.counter.per_usv_h)
         self.release()
 
     def sources_changed(self) -> None:
         """A source came or went: what was worked out holds no longer."""
-        self._exposed = (math.nan, math.nan, ())
+        self.reach.changed()
 
     @property
     def noise(self) -> float:
@@ -69,7 +72,7 @@ class DetectorField:
             return scripted.at(at_s)
         if (scripted := self._courses.get("gamma_rate")) and self.counter.can_be_read:
             return self._read_off(scripted.at(at_s), self.natural.at(at_s))
-        return self.natural.at(at_s) + self._source_rate(at_s)
+        return self.natural.at(at_s) + self.reach.dose_rate(self.track, at_s)
 
     def mean_dose_rate(self, from_s: float, to_s: float) -> float:
         """The same as a mean over an interval."""
@@ -79,7 +82,7 @@ class DetectorField:
         natural = self.natural.integral(from_s, to_s)
         if (scripted := self._courses.get("gamma_rate")) and self.counter.can_be_read:
             return self._read_off(scripted.integral(from_s, to_s), natural) / seconds
-        for emitter, exposure in self._exposures(from_s, to_s):
+        for emitter, exposure in self.reach.exposures(self.track, from_s, to_s):
             natural += emitter.strength * exposure
         return natural / seconds
 
@@ -101,7 +104,11 @@ class DetectorField:
 
     def gamma_counts(self, from_s: float, to_s: float, part: int = 0) -> int:
         """Counts registered in the interval by one of the detectors inside the instrument."""
-        return poisson(self._generator("gamma", part), self.expected_gamma(from_s, to_s))
+        expected, full = self.expected_gamma(from_s, to_s), self._full_counts(from_s, to_s)
+        if expected > full * _FULL:
+            return round(full)
+        drawn = poisson(self._generator("gamma", part), expected)
+        return drawn if drawn < full else math.floor(full)
 
     def neutron_counts(self, from_s: float, to_s: float, part: int = 0) -> int:
         """The same for neutrons."""
@@ -180,6 +187,11 @@ class DetectorField:
             if math.isinf(train.first.to_s):
                 self.lane.trains[index] = Train(Stay(train.first.from_s, at_s))
 
+    def _full_counts(self, from_s: float, to_s: float) -> float:
+        """What one part registers in an interval at most."""
+        most = self.counter.saturation_cps
+        return most if math.isinf(most) else most * (to_s - from_s)
+
     def _generator(self, kind: str, part: int) -> Random:
         found = self._generators.get((kind, part))
         if found is None:
@@ -194,7 +206,7 @@ class DetectorField:
     def _carrier(self, at_s: float) -> Emitter | None:
         if self.counter.archetype.name != "RPM" or self.track is None:
             return None
-        for emitter in self.emitters:
+        for emitter in self.reach.around(self.track, at_s, at_s):
             near = emitter.enters_lanes and emitter.is_there(at_s)
             if near and emitter.distance(at_s, self.track) < self.detector.lane_m:
                 return emitter
@@ -213,21 +225,6 @@ class DetectorField:
         if counts <= background:
             return natural * counts / background if background else 0.0
         return natural + (counts - background) / self.counter.per_usv_h(None)
-
-    def _source_rate(self, at_s: float) -> float:
-        track = self.track
-        if track is None:
-            return 0.0
-        return sum(each.strength * each.proximity(at_s, track) for each in self.emitters)
-
-    def _exposures(self, from_s: float, to_s: float) -> Sequence[tuple[Emitter, float]]:
-        """What reaches the detector in an interval; asked for twice in a row, worked out once."""
-        if self.track is None or not self.emitters:
-            return ()
-        if self._exposed[:2] != (from_s, to_s):
-            found = [(each, each.exposure(from_s, to_s, self.track)) for each in self.emitters]
-            self._exposed = (from_s, to_s, [each for each in found if each[1]])
-        return self._exposed[2]
 
     def _expected_gamma(self, from_s: float, to_s: float) -> float:
         parts = self.counter.parts
@@ -250,7 +247,7 @@ class DetectorField:
         if self.lane.trains:
             counts += cargo(self.lane.stays(from_s, to_s), from_s, to_s)[1]
         if counter.neutron_cps:
-            for emitter, exposure in self._exposures(from_s, to_s):
+            for emitter, exposure in self.reach.exposures(self.track, from_s, to_s):
                 counts += emitter.n_per_s * counter.neutron_cps * exposure
         return counts
 
@@ -271,7 +268,7 @@ class DetectorField:
         if scripted := self._courses.get("dose_rate"):
             excess = scripted.integral(from_s, to_s) - natural
             return counts + max(excess, 0.0) * self.counter.per_usv_h(None)
-        for emitter, exposure in self._exposures(from_s, to_s):
+        for emitter, exposure in self.reach.exposures(self.track, from_s, to_s):
             if emitter.strength:
                 rate = emitter.strength * self.counter.per_usv_h(emitter.nuclide)
                 counts += rate * exposure
@@ -288,11 +285,7 @@ class DetectorField:
         if scripted := self._courses.get("dose_rate"):
             excess = scripted.at(at_s) - self.natural.at(at_s)
             return rate + max(excess, 0.0) * self.counter.per_usv_h(None)
-        for emitter in self.emitters if self.track else ():
-            if emitter.strength and self.track:
-                per_usv_h = self.counter.per_usv_h(emitter.nuclide)
-                rate += emitter.strength * per_usv_h * emitter.proximity(at_s, self.track)
-        return rate
+        return rate + self.reach.count_rate(self.track, at_s)
 
     def _highest_rate(self, from_s: float, to_s: float) -> float:
         """An upper bound of the true rate within an interval."""
@@ -302,11 +295,7 @@ class DetectorField:
         rate += sum(stay.gamma_cps for stay in self.lane.stays(from_s, to_s))
         if scripted := self._courses.get("dose_rate"):
             return rate + scripted.peak(from_s, to_s) * self.counter.per_usv_h(None)
-        for emitter in self.emitters if self.track else ():
-            if emitter.strength and self.track:
-                nearest = emitter.peak_proximity(from_s, to_s, self.track)
-                rate += emitter.strength * self.counter.per_usv_h(emitter.nuclide) * nearest
-        return rate
+        return rate + self.reach.highest_count_rate(self.track, from_s, to_s)
 
     def _registered_counts(self, from_s: float, to_s: float) -> float:
         """Simpson's rule over the registered rate of one part; at once where it is steady."""
@@ -330,8 +319,7 @@ class DetectorField:
             return False
         if scripted := self._courses.get("dose_rate"):
             return scripted.is_flat(from_s, to_s)
-        track = self.track
-        return track is None or all(each.is_steady(from_s, to_s, track) for each in self.emitters)
+        return self.reach.is_steady(self.track, from_s, to_s)
 
 
 def _courses(script: Script | None) -> dict[str, Course]:

@@ -7,6 +7,7 @@ thrown in, identify() follows each opening. Everything is deterministic.
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from random import Random
 from typing import Final, TypeVar, cast
 
 from drivers.api import (
@@ -27,6 +28,7 @@ from drivers.api import (
 )
 from drivers.errors import DriverError, Refused, ReplyTimeout
 from simulators.api import Emission, Field, Instrument, RegisterInstrument
+from simulators.link_faults import Wire
 
 STEP_S: Final = 0.02
 """How finely time moves while somebody waits: the tick of the gateway."""
@@ -69,8 +71,10 @@ class VirtualSession:
         link_up: Callable[[float], bool] = always,
         steady: bool = False,
         witness: Callable[[Emission], None] = unwatched,
+        wire: Wire | None = None,
     ) -> None:
         self._steady = steady
+        self._wire = wire or Wire(Random(0))
         self._info = info
         self._contract = info.contract
         self._field = field
@@ -101,6 +105,15 @@ class VirtualSession:
         while (event := next(self._script)) is not None:
             yield event
 
+    def swap(self, other: "VirtualSession") -> None:
+        """The cables are crossed: each reads the other's instrument in its place."""
+        self._field, other._field = other._field, self._field
+        if self._contract == "registers":
+            mine, theirs = self._registers_of, other._registers_of
+            self._registers_of, other._registers_of = theirs, mine
+        else:
+            self._instrument, other._instrument = other._instrument, self._instrument
+
     def inject(self, data: bytes) -> None:
         """Bytes that the instrument never sent appear on the link now."""
         self._post((Emission(self._now, data),))
@@ -112,7 +125,7 @@ class VirtualSession:
         while True:
             is_up = self._link_up(self._now)
             if is_up and not is_open:
-                self._post(self._instrument.receive(self._now, driver.hello(), self._field))
+                self._say(driver.hello())
             elif is_open and not is_up:
                 driver.interrupted()
             is_open = is_up
@@ -209,7 +222,7 @@ class VirtualSession:
         deadline = self._now + ask.timeout_s
         asked_s = self._now
         if ask.request and self._is_up():
-            self._post(self._instrument.receive(self._now, ask.request, self._field))
+            self._say(ask.request)
         while True:
             match ask.until(bytes(self._buffer)):
                 case Done(length):
@@ -313,8 +326,24 @@ class VirtualSession:
         if self._contract != "listener":
             self._is_up()
 
+    def _say(self, data: bytes) -> None:
+        """Bytes to the instrument, and its answers."""
+        if self._wire.echoes and data:
+            self._post((Emission(self._now, data),))
+        self._post(self._instrument.receive(self._now, data, self._field))
+
+    def _carried(self, emissions: Sequence[Emission]) -> list[Emission]:
+        """What the line makes of them; what does not arrive unharmed says nothing."""
+        return [
+            Emission(piece.due_s, piece.data, emission.says if piece.whole else {})
+            for emission in emissions
+            for piece in self._wire.carry(emission.at_s, emission.data)
+        ]
+
     def _post(self, emissions: Sequence[Emission]) -> None:
         waiting = self._in_flight
+        if not self._wire.is_free:
+            emissions = self._carried(emissions)
         if len(emissions) == 1 and not waiting:
             waiting.append(emissions[0])
         elif emissions:

@@ -6,17 +6,20 @@ measures is in ``json_meter`` and ``json_portal``; here are time, power, states 
 
 import random
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Final
+from datetime import UTC, datetime
+from typing import ClassVar, Final, get_args
 
+from config.actions import InstrumentState
 from config.scenario_detectors import JsonLinesSettings
 from drivers.api import Channel, Flag
 from simulators.api import Emission, Field
 from simulators.counter import Counter
+from simulators.device_clock import DeviceClock
 from simulators.json_meter import Meter
 from simulators.json_portal import Portal
 from simulators.json_text import Line, Says
 
+DEFAULT_START: Final = datetime(2026, 6, 1, 12, tzinfo=UTC)
 IDENTITY_S: Final = 10.0
 """So often it says who it is; own choice."""
 LOW_BATTERY_PERCENT: Final = 5.0
@@ -27,8 +30,17 @@ _POSITIONED: Final = frozenset({"BP", "VEH"})
 class ArchetypeInstrument:
     """One simulated instrument."""
 
-    def __init__(self, settings: JsonLinesSettings, rng: random.Random) -> None:
+    states: ClassVar[frozenset[str]] = frozenset(
+        get_args(InstrumentState.model_fields["do"].annotation)
+    )
+
+    def __init__(
+        self, settings: JsonLinesSettings, rng: random.Random, start: datetime | None = None
+    ) -> None:
         self._settings = settings
+        self._clock = DeviceClock(
+            start or DEFAULT_START, settings.clock_offset_s, settings.clock_ppm
+        )
         self._rng = rng
         self._serial = settings.serial
         self._on: set[str] = set()
@@ -59,6 +71,10 @@ class ArchetypeInstrument:
     def receive(self, at_s: float, data: bytes, field: Field) -> Sequence[Emission]:
         """Nothing: it does not listen."""
         return ()
+
+    def next_s(self) -> float:
+        """The end of this period."""
+        return self._origin + (self._periods + 1) * self._period_s
 
     def advance(self, to_s: float, field: Field) -> Sequence[Emission]:
         """The lines of the periods that end up to ``to_s``, while it is switched on."""
@@ -139,6 +155,9 @@ class ArchetypeInstrument:
         elif settings.battery_percent is not None:
             used = settings.battery_percent_per_h * (end_s - since) / 3600
             line.value(Channel.BATTERY, max(settings.battery_percent - used, 0.0), "%")
+        if settings.clock:
+            shown = self._clock.at(end_s).astimezone(UTC)
+            line.add("time", shown.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
         if settings.warm_up_s and end_s - since < settings.warm_up_s:
             line.flags += (Flag.WARMING_UP,)
         if (self._serial or settings.calibration) and end_s >= self._identity_due:
@@ -171,4 +190,4 @@ def create(
     start: datetime | None = None,
 ) -> ArchetypeInstrument:
     """An instrument with these settings. Raises pydantic.ValidationError for others."""
-    return ArchetypeInstrument(JsonLinesSettings.model_validate(dict(settings)), rng)
+    return ArchetypeInstrument(JsonLinesSettings.model_validate(dict(settings)), rng, start)

@@ -1,58 +1,40 @@
-"""A scenario played in real time on real ports: pseudo-terminals, TCP and Modbus TCP.
+"""A scenario played in real time on real ports: pseudo-terminals, TCP and Modbus.
 
-One loop moves every instrument every tick, asks what it says by itself, and sends what is due.
+One loop gives each instrument its turn when something is due; what falls due within a tick goes
+together. Events come from the scenario and, while it runs, from whoever operates the stage.
 """
 
-import asyncio
 import heapq
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from dataclasses import field as default
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from random import Random
-from typing import Final, cast
 
-from config.actions import Event, Garbage, LinkAction, Power
-from config.models import Link, ModbusTcpLink, SerialLink, TcpLink
+from config.actions import Event, Garbage, Power
+from config.link_actions import (
+    HalfOpen,
+    LinkAction,
+    LinkFault,
+    Mend,
+    Replug,
+    Swap,
+)
+from config.models import Link
 from config.scenario import Scenario
-from config.scenario_detectors import ScenarioDetector
-from drivers.registry import find as find_driver
 from simulators.acting import act
-from simulators.api import Emission, Field, Instrument, RegisterInstrument
-from simulators.modbus_server import Fault, ModbusServer, Unit
-from simulators.ports import Port, PtyPort, TcpPort
-from simulators.registry import find as find_instrument
+from simulators.live_bytes import TICK_S, ByteOutlet
+from simulators.live_opening import Opener
+from simulators.live_registers import RegisterOutlet
+from simulators.outlet import Agenda, Outlet, Witness, nobody
+from simulators.stage_clock import StageClock
 from simulators.world import World
 
-TICK_S: Final = 0.02
-HOST: Final = "127.0.0.1"
-UNIT: Final = 1
-
-Witness = Callable[[str, Emission], None]
+Note = Callable[[Event], None]
 
 
-def nobody(detector: str, emission: Emission) -> None:
-    """Nobody is told what was sent."""
-
-
-@dataclass(slots=True)
-class _Actor:
-    """One instrument, its port, and what it has still to send."""
-
-    detector: str
-    instrument: Instrument
-    port: Port
-    field: Field
-    order: int = 0
-    frozen: bool = False
-    pending: list[tuple[float, int, Emission]] = default(default_factory=list)
-
-    def push(self, emissions: "list[Emission]") -> None:
-        """More to send, each at its time."""
-        for emission in emissions:
-            self.order += 1
-            heapq.heappush(self.pending, (emission.at_s, self.order, emission))
+def unnoted(event: Event) -> None:
+    """Nobody keeps a list of what happened."""
 
 
 class LiveStage:
@@ -65,144 +47,159 @@ class LiveStage:
         directory: Path,
         wall_start: datetime,
         witness: Witness = nobody,
+        clock: StageClock | None = None,
+        note: Note = unnoted,
     ) -> None:
+        self.clock = StageClock() if clock is None else clock
         self._scenario = scenario
         self._world = world
-        self._directory = directory
-        self._wall_start = wall_start
-        self._witness = witness
-        self._actors: dict[str, _Actor] = {}
-        self._servers: dict[str, ModbusServer] = {}
-        self._began = 0.0
+        self._note = note
+        self._agenda = Agenda()
+        self._opener = Opener(
+            scenario, world, directory, wall_start, self.now_s, witness, self._changed
+        )
+        self._outlets: dict[str, Outlet] = {}
+        self._order = count()
+        self._events: list[tuple[float, int, Event | _End]] = []
+        for event in scenario.event:
+            self._plan(event.at_s, event)
 
     async def open(self) -> Mapping[str, Link]:
-        """Opens every port; the links that a gateway needs to reach them."""
-        self._began = asyncio.get_running_loop().time()
-        return {each.id: await self._open_one(each) for each in self._scenario.detector}
+        """Opens every port; the links that a gateway needs to reach them. Play begins at 0 s."""
+        links = {}
+        for detector in self._scenario.detector:
+            outlet, links[detector.id] = await self._opener.open(detector)
+            self._outlets[detector.id] = outlet
+        self.clock.start()
+        for outlet in self._outlets.values():
+            outlet.advance(0.0)
+            self._agenda.note(outlet)
+        return links
 
     def now_s(self) -> float:
         """Seconds of play."""
-        return asyncio.get_running_loop().time() - self._began
+        return self.clock.now_s()
+
+    @property
+    def waiting(self) -> int:
+        """How many events of the scenario are still to come."""
+        return sum(not isinstance(what, _End) for _, _, what in self._events)
+
+    def troubles(self) -> dict[str, tuple[str, ...]]:
+        """What is wrong with each link; detectors without any are left out."""
+        found = {name: outlet.troubles for name, outlet in self._outlets.items()}
+        return {name: troubles for name, troubles in found.items() if troubles}
+
+    def sources(self) -> tuple[str, ...]:
+        """The names of the sources on stage."""
+        return self._world.sources(self.now_s())
 
     async def play(self) -> None:
         """Moves everybody, until cancelled."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        events = sorted(self._scenario.event, key=lambda event: event.at_s)
         while True:
-            now_s = self.now_s()
-            while events and events[0].at_s <= now_s:
-                await self.happen(events.pop(0))
-            self._advance(now_s)
-            due = max(due + TICK_S, loop.time())
-            await asyncio.sleep(due - loop.time())
+            await self.play_to(self.now_s())
+            await self.clock.sleep(self._next_s, TICK_S)
 
-    async def happen(self, event: Event) -> None:
-        """Plays one event now; commands, gateway and broker are not on the stage."""
-        match event:
-            case LinkAction(do="unplug"):
-                await self.unplug(event.detector)
-            case LinkAction(do="replug"):
-                await self.replug(event.detector)
-            case LinkAction():
-                self.freeze(event.detector, on=event.do == "freeze")
-            case Garbage():
-                noise = Random(f"{self._scenario.scenario.seed} {event.at_s}")
-                data = event.text.encode() if event.text else noise.randbytes(event.bytes)
-                self.garbage(event.detector, data)
-            case Power() if event.detector in self._servers:
-                act(self._world, event, self.now_s())
-                self.freeze(event.detector, on=event.do == "power_off")
-            case _:
-                detector = getattr(event, "detector", None)
-                actor = self._actors.get(detector or "")
-                act(self._world, event, self.now_s(), actor.instrument if actor else None)
+    async def play_to(self, now_s: float) -> None:
+        """Everything that is due up to now, in order."""
+        while self._events and self._events[0][0] <= now_s:
+            at_s, _, what = heapq.heappop(self._events)
+            self._move(at_s)
+            if isinstance(what, _End):
+                what.happen()
+            else:
+                await self._happen(what, at_s)
+        self._move(now_s)
 
-    async def unplug(self, detector: str) -> None:
-        """Pulls the cable."""
-        if detector in self._servers:
-            await self._servers[detector].stop()
-        else:
-            await self._actors[detector].port.unplug()
+    async def happen(self, event: Event) -> bool:
+        """Plays one event now; False for what is not on the stage: commands, gateway, broker."""
+        return await self._happen(event, self.now_s())
 
-    async def replug(self, detector: str) -> None:
-        """Puts it back."""
-        if detector in self._servers:
-            await self._servers[detector].start()
-        else:
-            await self._actors[detector].port.plug()
-
-    def freeze(self, detector: str, *, on: bool) -> None:
-        """The instrument says nothing while its link stays open."""
-        if detector in self._servers:
-            fault = Fault.SILENT if on else Fault.NONE
-            self._servers[detector].faults.fault = fault
-        else:
-            self._actors[detector].frozen = on
-
-    def garbage(self, detector: str, data: bytes) -> None:
-        """Bytes that mean nothing appear on its link; a Modbus server has none to add."""
-        if detector in self._actors:
-            self._actors[detector].port.send(data)
+    async def _happen(self, event: Event, now_s: float) -> bool:
+        outlet = self._outlets.get(getattr(event, "detector", None) or "")
+        if outlet is not None:
+            outlet.advance(now_s)
+        if not await self._link(event, outlet, now_s):
+            instrument = None if outlet is None else outlet.instrument
+            if not act(self._world, event, now_s, instrument):
+                return False
+            if outlet is not None and isinstance(event, Power):
+                self._agenda.note(outlet)
+        self._note(event)
+        return True
 
     async def close(self) -> None:
         """Closes every port."""
-        for actor in self._actors.values():
-            await actor.port.unplug()
-        for server in self._servers.values():
-            await server.stop()
+        for outlet in self._outlets.values():
+            await outlet.close()
 
-    def _advance(self, now_s: float) -> None:
-        for actor in self._actors.values():
-            actor.push(list(actor.instrument.advance(now_s, actor.field)))
-            self._send_due(actor, now_s)
+    async def _link(self, event: Event, outlet: Outlet | None, now_s: float) -> bool:
+        """Plays it if it is about a link."""
+        match event:
+            case _ if outlet is None:
+                return False
+            case LinkAction(do="unplug"):
+                await outlet.unplug()
+            case Replug():
+                await outlet.plug(renumbered=event.renumbered)
+            case LinkAction():
+                outlet.freeze(on=event.do == "freeze")
+            case Garbage():
+                outlet.add(self._garbage(event))
+            case LinkFault():
+                outlet.begin(event)
+                if event.for_s is not None:
+                    self._plan(now_s + event.for_s, _End(outlet, event))
+            case HalfOpen():
+                outlet.abandon()
+            case Mend():
+                outlet.mend()
+            case Swap():
+                self._swap(outlet, self._outlets[event.other], now_s)
+            case _:
+                return False
+        return True
 
-    def _send_due(self, actor: _Actor, now_s: float) -> None:
-        while actor.pending and actor.pending[0][0] <= now_s:
-            _, _, emission = heapq.heappop(actor.pending)
-            is_silent = actor.frozen or actor.field.on_since(now_s) is None
-            if not is_silent and actor.port.send(emission.data):
-                self._witness(actor.detector, emission)
+    def _swap(self, one: Outlet, other: Outlet, now_s: float) -> None:
+        other.advance(now_s)
+        match one, other:
+            case (ByteOutlet(), ByteOutlet()):
+                one.swap(other)
+            case (RegisterOutlet(), RegisterOutlet()):
+                one.swap(other)
 
-    def _received(self, detector: str, data: bytes) -> None:
-        actor, now_s = self._actors[detector], self.now_s()
-        actor.push(list(actor.instrument.receive(now_s, data, actor.field)))
-        self._send_due(actor, now_s)
+    def _garbage(self, event: Garbage) -> bytes:
+        if event.text:
+            return event.text.encode()
+        return Random(f"{self._scenario.scenario.seed} {event.at_s}").randbytes(event.bytes)
 
-    async def _open_one(self, detector: ScenarioDetector) -> Link:
-        info = find_driver(detector.driver)
-        seed = f"{self._scenario.scenario.seed} {detector.id}"
-        create = find_instrument(info.name)
-        instrument = create(detector.settings, Random(seed), self._wall_start)
-        kind = detector.link or info.links[0]
-        if info.contract == "registers":
-            return await self._open_modbus(detector, cast(RegisterInstrument, instrument))
+    def _plan(self, at_s: float, what: "Event | _End") -> None:
+        heapq.heappush(self._events, (at_s, next(self._order), what))
+        self.clock.wake()
 
-        def received(data: bytes) -> None:
-            self._received(detector.id, data)
+    @property
+    def _next_s(self) -> float:
+        return min(self._agenda.next_s, self._events[0][0]) if self._events else self._agenda.next_s
 
-        field = self._world.field(detector.id)
-        if kind == "serial":
-            path = self._directory / f"tty-{detector.id}"
-            port: Port = PtyPort(path, received)
-            await port.plug()
-            link: Link = SerialLink(kind="serial", port=str(path))
-        else:
-            server = TcpPort(received, HOST)
-            port = server
-            await server.plug()
-            link = TcpLink(kind="tcp", host=HOST, port=server.number)
-        self._actors[detector.id] = _Actor(detector.id, cast(Instrument, instrument), port, field)
-        return link
+    def _move(self, now_s: float) -> None:
+        for outlet in self._agenda.take(now_s):
+            outlet.advance(now_s)
 
-    async def _open_modbus(
-        self, detector: ScenarioDetector, instrument: RegisterInstrument
-    ) -> Link:
-        def witness(emission: Emission) -> None:
-            self._witness(detector.id, emission)
+    def _changed(self, outlet: Outlet) -> None:
+        """Its turn may come sooner than was thought."""
+        before_s = self._agenda.next_s
+        self._agenda.note(outlet)
+        if self._agenda.next_s < before_s:
+            self.clock.wake()
 
-        unit = Unit(instrument, self._world.field(detector.id))
-        server = ModbusServer({UNIT: unit}, self.now_s, host=HOST, witness=witness)
-        await server.start()
-        self._servers[detector.id] = server
-        return ModbusTcpLink(kind="modbus_tcp", host=HOST, port=server.port, unit=UNIT)
+
+class _End:
+    """A fault that ends by itself."""
+
+    def __init__(self, outlet: Outlet, fault: LinkFault) -> None:
+        self._outlet = outlet
+        self._fault = fault
+
+    def happen(self) -> None:
+        """It is over."""
+        self._outlet.end(self._fault)

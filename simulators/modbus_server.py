@@ -1,33 +1,35 @@
 """Simulated instruments behind Modbus, on TCP or a pseudo-terminal, with faults on command.
 
-Framing: Modbus Messaging on TCP/IP V1.0b (MBAP header), Modbus over Serial Line V1.02 (RTU, CRC-16
-with the low byte first). Unknown units stay silent, as on a bus. Loopback only.
+Unknown units stay silent, as on a bus. Loopback only.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as default
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Protocol
+from random import Random
+from typing import Final
 
 from simulators.api import Emission, Field, RegisterInstrument
+from simulators.flight import Flight
+from simulators.link_faults import Wire
 from simulators.loopback import loopback
+from simulators.modbus_framing import BrokenStream, Framing, MbapFraming, Request, RtuFraming
+from simulators.modbus_framing import crc16 as crc16
 from simulators.ports import PtyPort
 
-MBAP: Final = 7
-MAX_PDU: Final = 253
 READ_FUNCTIONS: Final = (3, 4)
 ILLEGAL_FUNCTION: Final = 1
 EXCEPTION_BIT: Final = 0x80
-RTU_REQUEST: Final = 8
-"""Bytes of an RTU request of functions 1 to 6; others are met with silence."""
-
-RTU_FUNCTIONS: Final = range(1, 7)
 
 
 class Fault(StrEnum):
-    """What the server does wrong."""
+    """What the server does wrong.
+
+    Pipelined: an answer is held back and sent together with the next one.
+    """
 
     NONE = "none"
     SILENT = "silent"
@@ -38,9 +40,11 @@ class Fault(StrEnum):
     WRONG_FUNCTION = "wrong_function"
     EXCEPTION = "exception"
     ECHO = "echo"
+    PIPELINED = "pipelined"
 
 
-FAITHFUL: Final = (Fault.NONE, Fault.LATE, Fault.ECHO)
+FAITHFUL: Final = (Fault.NONE, Fault.LATE, Fault.ECHO, Fault.PIPELINED)
+"""With these the answer itself arrives whole."""
 """With these the answer itself arrives whole."""
 
 
@@ -53,28 +57,43 @@ class Faults:
     late_s: float = 0.7
     code: int = 4
 
+    @property
+    def in_force(self) -> Fault:
+        """What would happen to the next answer."""
+        return Fault.NONE if self.left == 0 else self.fault
+
     def next(self) -> Fault:
         """What happens to the next answer."""
-        if self.fault is Fault.NONE or self.left == 0:
-            return Fault.NONE
-        if self.left is not None:
+        fault = self.in_force
+        if fault is not Fault.NONE and self.left is not None:
             self.left -= 1
-        return self.fault
+        return fault
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One instrument behind a unit address."""
-
-    instrument: RegisterInstrument
-    field: Field
-
+_NEXT_S: Final = 0.01
+"""From a late answer to the next: 9 bytes of 11 bits at 9600 baud."""
 
 Witness = Callable[[Emission], None]
 
 
+def never(at_s: float) -> bool:
+    """A unit that always answers."""
+    return False
+
+
 def nobody(emission: Emission) -> None:
     """Nobody is told what was sent."""
+
+
+@dataclass(slots=True)
+class Unit:
+    """One instrument behind a unit address, and what it alone does wrong."""
+
+    instrument: RegisterInstrument
+    field: Field
+    is_silent: Callable[[float], bool] = never
+    witness: Witness = nobody
+    faults: Faults = default(default_factory=Faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,36 +103,48 @@ class Answer:
     unit: int
     pdu: bytes
     emission: Emission | None = None
+    late_s: float = 0.0
+    witness: Witness = nobody
 
 
 class Units:
     """The instruments behind one port and what they answer."""
 
     def __init__(
-        self, units: Mapping[int, Unit], now_s: Callable[[], float], witness: Witness
+        self,
+        units: Mapping[int, Unit],
+        now_s: Callable[[], float],
+        witness: Witness,
+        wire: Wire | None = None,
     ) -> None:
         self.faults = Faults()
         self.witness = witness
+        self.wire = wire or Wire(Random(0))
         self._units = units
         self._now_s = now_s
 
     def answer(self, unit: int, request: bytes) -> tuple[Fault, Answer] | None:
         """What is sent and what goes wrong with it; None is silence."""
         found = self._units.get(unit)
-        if found is None:
+        if found is None or found.is_silent(self._now_s()):
             return None
-        fault, function = self.faults.next(), request[0]
+        faults, function = found.faults, request[0]
+        fault = faults.next()
+        if fault is Fault.NONE:
+            faults = self.faults
+            fault = faults.next()
         if fault is Fault.SILENT:
             return None
         if fault is Fault.EXCEPTION:
-            return fault, Answer(unit, _exception(function, self.faults.code))
+            return fault, Answer(unit, _exception(function, faults.code))
         pdu, emission = self._read(found, function, request)
         if fault is Fault.SHORT and len(pdu) > 3:
             pdu = bytes((pdu[0], pdu[1] - 2)) + pdu[2:-2]
         if fault is Fault.WRONG_FUNCTION and function in READ_FUNCTIONS:
             pdu = bytes((pdu[0] ^ READ_FUNCTIONS[0] ^ READ_FUNCTIONS[1],)) + pdu[1:]
         sender = (unit + 1) & 0xFF if fault is Fault.WRONG_UNIT else unit
-        return fault, Answer(sender, pdu, emission if fault in FAITHFUL else None)
+        told = emission if fault in FAITHFUL else None
+        return fault, Answer(sender, pdu, told, faults.late_s, found.witness)
 
     def _read(self, unit: Unit, function: int, request: bytes) -> tuple[bytes, Emission | None]:
         if function not in READ_FUNCTIONS or len(request) != 5:
@@ -141,13 +172,15 @@ class ModbusServer:
         port: int = 0,
         rtu: bool = False,
         witness: Witness = nobody,
+        wire: Wire | None = None,
     ) -> None:
         self.port = port
-        self._units = Units(units, now_s, witness)
+        self._units = Units(units, now_s, witness, wire)
         self._host = loopback(host)
         self._framing = RtuFraming if rtu else MbapFraming
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
+        self._dead: list[_Connection] = []
 
     @property
     def faults(self) -> Faults:
@@ -174,6 +207,17 @@ class ModbusServer:
             connection.cut()
         await server.wait_closed()
 
+    def abandon(self) -> None:
+        """Connections there are stay open and dead, as after a power cut; new ones are served."""
+        for connection in tuple(self._connections):
+            connection.die()
+            self._dead.append(connection)
+
+    def bury(self) -> None:
+        """Ends those that are dead."""
+        while self._dead:
+            self._dead.pop().cut()
+
 
 class ModbusPty:
     """Serves units as an RTU bus on a pseudo-terminal behind the name ``path``."""
@@ -185,9 +229,10 @@ class ModbusPty:
         path: Path,
         *,
         witness: Witness = nobody,
+        wire: Wire | None = None,
     ) -> None:
         self.path = path
-        self._units = Units(units, now_s, witness)
+        self._units = Units(units, now_s, witness, wire)
         self._port = PtyPort(path, self._received)
         self._line: _Line | None = None
 
@@ -196,9 +241,9 @@ class ModbusPty:
         """What it does wrong, to be set."""
         return self._units.faults
 
-    async def start(self) -> None:
+    async def start(self, *, renumbered: bool = False) -> None:
         """Plugs it in; a new terminal behind the same name after ``stop``."""
-        await self._port.plug()
+        await self._port.plug(renumbered=renumbered)
         self._line = _Line(self._units, RtuFraming(), self._port.send)
 
     async def stop(self) -> None:
@@ -213,95 +258,22 @@ class ModbusPty:
             self._line.feed(data)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request; ``header`` is what its answer repeats."""
-
-    header: bytes
-    unit: int
-    pdu: bytes
-
-
-class BrokenStream(Exception):
-    """The next request cannot be found any more."""
-
-
-class Framing(Protocol):
-    """How requests and answers are cut from a stream."""
-
-    def next(self, buffer: bytearray) -> Request | None:
-        """Takes the next complete request out of ``buffer``."""
-
-    def frame(self, header: bytes, unit: int, pdu: bytes) -> bytes:
-        """An answer."""
-
-    def corrupt(self, frame: bytes) -> bytes:
-        """A frame that its receiver must not believe."""
-
-
-class MbapFraming:
-    """Modbus TCP."""
-
-    def next(self, buffer: bytearray) -> Request | None:
-        """Its length is in the header; one of another protocol is dropped."""
-        while len(buffer) >= MBAP:
-            length = int.from_bytes(buffer[4:6])
-            if not 2 <= length <= MAX_PDU + 1:
-                raise BrokenStream
-            if len(buffer) < 6 + length:
-                return None
-            frame = bytes(buffer[: 6 + length])
-            del buffer[: 6 + length]
-            if not any(frame[2:4]):
-                return Request(frame[:4], frame[6], frame[7:])
-        return None
-
-    def frame(self, header: bytes, unit: int, pdu: bytes) -> bytes:
-        """Transaction and protocol of the request, length, unit, PDU."""
-        return header + (len(pdu) + 1).to_bytes(2) + bytes((unit,)) + pdu
-
-    def corrupt(self, frame: bytes) -> bytes:
-        """Another transaction: TCP guards the rest."""
-        return bytes((frame[0] ^ 0x80,)) + frame[1:]
-
-
-class RtuFraming:
-    """RTU frames; without a 3.5 character silence to go by, the CRC finds the next request."""
-
-    def next(self, buffer: bytearray) -> Request | None:
-        """Drops bytes until eight of them are a request."""
-        while len(buffer) >= RTU_REQUEST:
-            frame = bytes(buffer[:RTU_REQUEST])
-            if frame[1] in RTU_FUNCTIONS and crc16(frame[:-2]) == int.from_bytes(
-                frame[-2:], "little"
-            ):
-                del buffer[:RTU_REQUEST]
-                return Request(b"", frame[0], frame[1:-2])
-            del buffer[:1]
-        return None
-
-    def frame(self, header: bytes, unit: int, pdu: bytes) -> bytes:
-        """Unit, PDU, CRC."""
-        body = bytes((unit,)) + pdu
-        return body + crc16(body).to_bytes(2, "little")
-
-    def corrupt(self, frame: bytes) -> bytes:
-        """A wrong CRC."""
-        return frame[:-1] + bytes((frame[-1] ^ 0x01,))
-
-
 class _Line:
     """One stream of requests; several that come at once are answered one by one."""
 
-    def __init__(self, units: Units, framing: Framing, send: Callable[[bytes], object]) -> None:
+    def __init__(self, units: Units, framing: Framing, send: Callable[[bytes], bool]) -> None:
         self._units = units
         self._framing = framing
-        self._send = send
+        self._flight = Flight(units.wire, send)
         self._buffer = bytearray()
+        self._held: tuple[bytes, Answer] | None = None
         self._late: set[asyncio.TimerHandle] = set()
+        self._busy: dict[int, float] = {}
 
     def feed(self, data: bytes) -> None:
         """BrokenStream if no request can be found any more."""
+        if self._units.wire.echoes:
+            self._flight.launch(data)
         self._buffer += data
         while (request := self._framing.next(self._buffer)) is not None:
             self._serve(request)
@@ -311,6 +283,7 @@ class _Line:
         for timer in self._late:
             timer.cancel()
         self._late.clear()
+        self._flight.drop()
 
     def _serve(self, request: Request) -> None:
         answered = self._units.answer(request.unit, request.pdu)
@@ -322,24 +295,44 @@ class _Line:
             frame = self._framing.corrupt(frame)
         if fault is Fault.ECHO:
             frame = self._framing.frame(request.header, request.unit, request.pdu) + frame
-        if fault is Fault.LATE:
-            self._send_late(frame, answer)
+        held, self._held = self._held, None
+        if held is not None:
+            self._give(held[0] + frame, held[1], answer)
+        elif fault is Fault.PIPELINED:
+            self._held = (frame, answer)
+        elif fault is Fault.LATE or self._late:
+            self._give_later(request.unit, frame, answer, fault is Fault.LATE)
         else:
             self._give(frame, answer)
 
-    def _send_late(self, frame: bytes, answer: Answer) -> None:
+    def _give_later(self, unit: int, frame: bytes, answer: Answer, is_late: bool) -> None:
+        """When it is due; where answers are in order, not before the unit's last one."""
+
         def give() -> None:
             self._late.discard(timer)
             self._give(frame, answer)
 
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._units.faults.late_s, give)
+        due = now = loop.time()
+        if is_late:
+            due += answer.late_s
+        if self._framing.in_order:
+            due = max(due, self._busy.get(unit, due))
+            self._busy[unit] = due + _NEXT_S
+        if due <= now:
+            self._give(frame, answer)
+            return
+        timer = loop.call_at(due, give)
         self._late.add(timer)
 
-    def _give(self, frame: bytes, answer: Answer) -> None:
-        self._send(frame)
-        if answer.emission is not None:
-            self._units.witness(answer.emission)
+    def _give(self, frame: bytes, *answers: Answer) -> None:
+        def arrived() -> None:
+            for answer in answers:
+                if answer.emission is not None:
+                    answer.witness(answer.emission)
+                    self._units.witness(answer.emission)
+
+        self._flight.launch(frame, arrived)
 
 
 class _Connection(asyncio.Protocol):
@@ -366,25 +359,24 @@ class _Connection(asyncio.Protocol):
         except BrokenStream:
             self.cut()
 
+    def die(self) -> None:
+        """It neither reads nor writes from now on."""
+        self._everybody.discard(self)
+        self._line.end()
+        if self._transport is not None:
+            self._transport.pause_reading()
+
     def cut(self) -> None:
         """Ends it rudely."""
         self._line.end()
         if self._transport is not None:
             self._transport.abort()
 
-    def _write(self, frame: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(frame)
-
-
-def crc16(data: bytes) -> int:
-    """Modbus CRC: polynomial 0xA001 (reflected), start 0xFFFF."""
-    crc = 0xFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ 0xA001 if crc & 1 else crc >> 1
-    return crc
+    def _write(self, frame: bytes) -> bool:
+        if self._transport is None:
+            return False
+        self._transport.write(frame)
+        return True
 
 
 def _exception(function: int, code: int) -> bytes:

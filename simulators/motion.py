@@ -1,7 +1,7 @@
 """Where things are: straight, even pieces, on which an inverse square integrates exactly."""
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -41,6 +41,13 @@ class Track:
         first, last = self.points[index - 1], self.points[index]
         return _between(first, last, share)
 
+    def is_straight(self, from_s: float, to_s: float) -> bool:
+        """Whether it turns, starts or stops nowhere inside an interval."""
+        times = self.times
+        if len(times) == 1:
+            return True
+        return bisect_right(times, from_s) >= bisect_left(times, to_s)
+
     def speed(self, time_s: float) -> float:
         """How fast it moves, in m/s."""
         index = bisect_right(self.times, time_s)
@@ -48,6 +55,13 @@ class Track:
             return 0.0
         way = math.dist(self.points[index - 1], self.points[index])
         return way / (self.times[index] - self.times[index - 1])
+
+
+def beside(track: Track, heading_deg: float, metres: float) -> Track:
+    """The same way, so many metres further along a heading."""
+    heading = math.radians(heading_deg)
+    east, north = math.sin(heading) * metres, math.cos(heading) * metres
+    return Track(track.times, tuple((x + east, y + north, z) for x, y, z in track.points))
 
 
 def still(point: Point) -> Track:
@@ -84,6 +98,20 @@ def passing(past: Vector, course: Pass, span_s: float, late_s: float = 0.0) -> T
     )
 
 
+def near_times(one: Track, other: Track, metres: float) -> tuple[float, float] | None:
+    """From when to when they are nearer than that, with all between; None for never."""
+    corners = sorted({*one.times, *other.times})
+    found: list[float] = []
+    if _square(_apart(one, other, corners[0])) <= metres**2:
+        found.append(-math.inf)
+    for start, end in pairwise(corners):
+        ways = _apart(one, other, start), _apart(one, other, end)
+        found += [start + share * (end - start) for share in _shares_within(*ways, metres)]
+    if _square(_apart(one, other, corners[-1])) <= metres**2:
+        found.append(math.inf)
+    return (min(found), max(found)) if found else None
+
+
 def zone_edges(track: Track, zones: Sequence[Zone]) -> tuple[float, ...]:
     """Every time at which a track may cross a border of a zone, in order."""
     found = set()
@@ -113,27 +141,30 @@ def pieces(
 
 
 def inverse_square(seconds: float, first: Vector, last: Vector, guard_m: float) -> float:
-    """∫ dt / r² in s/m² along a straight piece; nearer than ``guard_m`` counts as there."""
-    way = math.dist(first, last)
-    if way < 1e-9:
-        return seconds / max(_square(first), guard_m**2)
-    start = sum(a * (b - a) for a, b in zip(first, last, strict=True)) / way
-    closest = math.sqrt(max(_square(first) - start**2, 0.0))
-    edge = math.sqrt(max(guard_m**2 - closest**2, 0.0))
-    end = start + way
-    inside = max(min(end, edge) - max(start, -edge), 0.0)
-    total = inside / guard_m**2
-    total += _tail(max(start, edge), end, closest) + _tail(max(-end, edge), -start, closest)
-    return total * seconds / way
+    """∫ dt / r² in s/m² along a straight piece; nearer than ``guard_m`` counts as there.
+
+    Outside the guard it is the angle under which the piece is seen, over |first x last|.
+    """
+    x, y, z = first
+    along, across, up = last[0] - x, last[1] - y, last[2] - z
+    east, north, high = y * up - z * across, z * along - x * up, x * across - y * along
+    twice_area = math.sqrt(east * east + north * north + high * high)
+    way = math.sqrt(along * along + across * across + up * up)
+    if twice_area > guard_m * way:
+        cosine = x * last[0] + y * last[1] + z * last[2]
+        return seconds * math.atan2(twice_area, cosine) / twice_area
+    return _close_by(seconds, first, last, guard_m)
 
 
 def nearest(first: Vector, last: Vector) -> float:
     """The shortest distance from the origin to a straight piece, in m."""
-    way = math.dist(first, last)
-    if way < 1e-9:
-        return math.sqrt(_square(first))
-    along = -sum(a * (b - a) for a, b in zip(first, last, strict=True)) / way**2
-    return math.sqrt(_square(_between(first, last, min(max(along, 0.0), 1.0))))
+    x, y, z = first
+    along, across, up = last[0] - x, last[1] - y, last[2] - z
+    square = along * along + across * across + up * up
+    share = 0.0
+    if square > 1e-18:
+        share = min(max(-(x * along + y * across + z * up) / square, 0.0), 1.0)
+    return math.sqrt(_square((x + share * along, y + share * across, z + share * up)))
 
 
 def globe(origin: tuple[float, float], place: Vector) -> Position:
@@ -149,6 +180,21 @@ def globe(origin: tuple[float, float], place: Vector) -> Position:
     )
 
 
+def _close_by(seconds: float, first: Vector, last: Vector, guard_m: float) -> float:
+    """The same where the line itself comes nearer than the guard."""
+    way = math.dist(first, last)
+    if way < 1e-9:
+        return seconds / max(_square(first), guard_m**2)
+    start = sum(a * (b - a) for a, b in zip(first, last, strict=True)) / way
+    closest = math.sqrt(max(_square(first) - start**2, 0.0))
+    edge = math.sqrt(max(guard_m**2 - closest**2, 0.0))
+    end = start + way
+    inside = max(min(end, edge) - max(start, -edge), 0.0)
+    total = inside / guard_m**2
+    total += _tail(max(start, edge), end, closest) + _tail(max(-end, edge), -start, closest)
+    return total * seconds / way
+
+
 def _tail(start: float, end: float, closest: float) -> float:
     """∫ ds / (closest² + s²) for 0 <= start; nothing when the piece ends before it."""
     if end <= start:
@@ -159,14 +205,33 @@ def _tail(start: float, end: float, closest: float) -> float:
 
 
 def _square(vector: Vector) -> float:
-    return sum(part * part for part in vector)
+    x, y, z = vector
+    return x * x + y * y + z * z
 
 
 def _between(first: Vector, last: Vector, share: float) -> Vector:
-    x, y, z = (a + (b - a) * share for a, b in zip(first, last, strict=True))
-    return x, y, z
+    x, y, z = first
+    return x + (last[0] - x) * share, y + (last[1] - y) * share, z + (last[2] - z) * share
+
+
+def _shares_within(first: Vector, last: Vector, metres: float) -> tuple[float, ...]:
+    """Where a straight piece comes into a sphere about the origin and leaves it, 0 to 1."""
+    x, y, z = first
+    along, across, up = last[0] - x, last[1] - y, last[2] - z
+    square = along * along + across * across + up * up
+    outside = _square(first) - metres**2
+    if square <= 1e-18:
+        return () if outside > 0 else (0.0, 1.0)
+    middle = -(x * along + y * across + z * up) / square
+    half_2 = middle * middle - outside / square
+    if half_2 < 0:
+        return ()
+    half = math.sqrt(half_2)
+    enters, leaves = max(middle - half, 0.0), min(middle + half, 1.0)
+    return (enters, leaves) if enters <= leaves else ()
 
 
 def _apart(one: Track, other: Track, time_s: float) -> Vector:
-    x, y, z = (b - a for a, b in zip(one.at(time_s), other.at(time_s), strict=True))
-    return x, y, z
+    x, y, z = one.at(time_s)
+    there = other.at(time_s)
+    return there[0] - x, there[1] - y, there[2] - z

@@ -26,8 +26,8 @@ Received = Callable[[bytes], None]
 class Port(Protocol):
     """One end of a simulated link."""
 
-    async def plug(self) -> None:
-        """The gateway can open it from now on."""
+    async def plug(self, *, renumbered: bool = False) -> None:
+        """The gateway can open it from now on; ``renumbered`` if it can, by another number."""
 
     def send(self, data: bytes) -> bool:
         """Whether somebody could take the bytes."""
@@ -44,15 +44,17 @@ class PtyPort:
         self._received = received
         self._master = -1
         self._slave = -1
+        self._tty = ""
 
-    async def plug(self) -> None:
-        """Makes a new pseudo-terminal and points the name at it."""
-        self._master, self._slave = os.openpty()
+    async def plug(self, *, renumbered: bool = False) -> None:
+        """Makes a new pseudo-terminal, of another number if wanted, and points the name at it."""
+        self._master, self._slave = _open_pty(self._tty if renumbered else "")
+        self._tty = os.ttyname(self._slave)
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
-        self._path.symlink_to(os.ttyname(self._slave))
+        self._path.symlink_to(self._tty)
         asyncio.get_running_loop().add_reader(self._master, self._readable)
 
     def send(self, data: bytes) -> bool:
@@ -82,6 +84,17 @@ class PtyPort:
             self._received(os.read(self._master, READ_SIZE))
 
 
+def _open_pty(unwanted: str) -> tuple[int, int]:
+    """A pseudo-terminal that has not this name."""
+    pairs = [os.openpty()]
+    while os.ttyname(pairs[-1][1]) == unwanted:
+        pairs.append(os.openpty())
+    for pair in pairs[:-1]:
+        for end in pair:
+            os.close(end)
+    return pairs[-1]
+
+
 def _unsettle(slave: int) -> None:
     """Forgets the line speed, which means nothing to a pseudo-terminal.
 
@@ -102,8 +115,9 @@ class TcpPort:
         self.number = number
         self._server: asyncio.Server | None = None
         self._clients: set[_Client] = set()
+        self._dead: list[_Client] = []
 
-    async def plug(self) -> None:
+    async def plug(self, *, renumbered: bool = False) -> None:
         """Listens; on the same number again after unplugging."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._client, self._host, self.number)
@@ -125,6 +139,17 @@ class TcpPort:
             client.cut()
         await server.wait_closed()
 
+    def abandon(self) -> None:
+        """Connections there are stay open and dead, as after a power cut; new ones are served."""
+        for client in tuple(self._clients):
+            client.die()
+            self._dead.append(client)
+
+    def bury(self) -> None:
+        """Ends those that are dead."""
+        while self._dead:
+            self._dead.pop().cut()
+
     def _client(self) -> "_Client":
         return _Client(self._clients, self._received)
 
@@ -145,6 +170,12 @@ class _Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._everybody.discard(self)
+
+    def die(self) -> None:
+        """It neither reads nor writes from now on."""
+        self._everybody.discard(self)
+        if self._transport is not None:
+            self._transport.pause_reading()
 
     def send(self, data: bytes) -> None:
         if self._transport is not None and self._transport.get_write_buffer_size() < SEND_LIMIT:

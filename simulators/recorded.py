@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from drivers.codec.recording import Piece
+from drivers.codec.conversation import Conversation
+from drivers.codec.recording import Kind, Piece
 from simulators.api import Emission, Field
 from simulators.counter import Counter, NoCounts
 
@@ -13,35 +14,41 @@ NO_ANSWER: Final = 4
 
 
 class Recorded:
-    """Plays a recording back; ``is_over`` once nothing is left to say."""
+    """Plays a recording back from ``begins_s`` on; ``is_over`` once nothing is left to say."""
 
-    def __init__(self, pieces: Iterable[Piece]) -> None:
-        self._pieces = tuple(pieces)
-        self._next = 0
+    def __init__(self, pieces: Iterable[Piece], begins_s: float = 0.0) -> None:
+        everything = tuple(pieces)
+        self._conversation = Conversation(everything)
+        self._begins_s = begins_s
+        self.duration_s = max((piece.at_s for piece in everything), default=0.0)
+        """When the last piece was recorded, in s since the start."""
 
     @property
     def is_over(self) -> bool:
         """Whether every piece has been used."""
-        return self._next >= len(self._pieces)
-
-    @property
-    def duration_s(self) -> float:
-        """When the last piece was recorded, in s since the start."""
-        return self._pieces[-1].at_s if self._pieces else 0.0
+        return self._conversation.next is None
 
     def advance(self, to_s: float, field: Field) -> Sequence[Emission]:
         """What it said before it was asked anything."""
-        if self.is_over or not self._pieces[self._next].received:
+        piece = self._conversation.next
+        if piece is None or piece.kind is Kind.SENT or to_s < self._begins_s:
             return ()
-        return self._answers(self._pieces[self._next].at_s, self._pieces[self._next].at_s)
+        return self._answers(0.0, self._begins_s)
 
     def receive(self, at_s: float, data: bytes, field: Field) -> Sequence[Emission]:
         """What it said after the next time it was asked this; nothing if it never was."""
-        asked = self._find(data)
-        if asked is None:
+        if not data or at_s < self._begins_s:
             return ()
-        self._next = asked + 1
-        return self._answers(self._pieces[asked].at_s, at_s)
+        found = self._conversation.ask(data)
+        if found is None:
+            return ()
+        if found.again is not None:
+            return [
+                Emission(at_s + each.at_s - found.asked.at_s, each.data)
+                for each in found.again
+                if not each.secret
+            ]
+        return self._answers(found.asked.at_s, at_s)
 
     def read(
         self, at_s: float, function: int, address: int, count: int, field: Field
@@ -56,18 +63,13 @@ class Recorded:
             return NO_ANSWER
         return [int.from_bytes(words[i : i + 2]) for i in range(0, len(words) - 1, 2)], {}
 
-    def _find(self, data: bytes) -> int | None:
-        for index in range(self._next, len(self._pieces)):
-            if not self._pieces[index].received and self._pieces[index].data == data:
-                return index
-        return None
-
     def _answers(self, from_s: float, at_s: float) -> list[Emission]:
+        """Everything up to the next question."""
         answers = []
-        while not self.is_over and self._pieces[self._next].received:
-            piece = self._pieces[self._next]
-            answers.append(Emission(at_s + piece.at_s - from_s, piece.data))
-            self._next += 1
+        while (piece := self._conversation.next) is not None and piece.kind is not Kind.SENT:
+            self._conversation.take()
+            if piece.kind is Kind.RECEIVED and not piece.secret:
+                answers.append(Emission(at_s + piece.at_s - from_s, piece.data))
         return answers
 
 

@@ -10,14 +10,14 @@ from config.scenario import Scenario
 from config.scenario_detectors import ScenarioDetector
 from config.scenario_world import Pass, Point, Rain, Source, Vehicle
 from drivers.api import Position
-from simulators.background import Course, Natural, course_of
+from simulators.background import Natural, course_of, pressed
 from simulators.counter import counter_of
 from simulators.crowd import carriers, trains_of
 from simulators.detector_field import DetectorField
 from simulators.lane import Train, stay_of, train_of
 from simulators.motion import Track, passing, still, through
 from simulators.power import power_of
-from simulators.sources import Emitter, emitter_of, machine_of
+from simulators.sources import Emitter, emitters_of, machine_of
 from simulators.wander import Wander
 from simulators.zones import gamma_steps, neutron_steps
 
@@ -55,11 +55,12 @@ class World:
 
     def add_source(self, source: Source) -> None:
         """Puts a source on stage; one of the same name is replaced."""
-        track = self._track_of(source)
+        course = source.passing or self._ride(source)
+        track = self._track_of(source, course)
         self._emitters[:] = [each for each in self._emitters if each.name != source.id]
-        emitter = emitter_of(source, track)
-        emitter.enters_lanes &= source.id not in self._cargo  # its vehicle occupies the lane
-        self._emitters.append(emitter)
+        for emitter in emitters_of(source, track, course, in_air=self._scenario.world.air):
+            emitter.enters_lanes &= source.id not in self._cargo  # its vehicle occupies the lane
+            self._emitters.append(emitter)
         self._sources_changed()
 
     def remove_source(self, source_id: str, at_s: float) -> bool:
@@ -76,7 +77,8 @@ class World:
 
     def sources(self, at_s: float) -> tuple[str, ...]:
         """The names of the sources on stage."""
-        return tuple(each.name for each in self._emitters if each.is_there(at_s))
+        there = (each.name for each in self._emitters if each.is_there(at_s))
+        return tuple(dict.fromkeys(there))
 
     def _sources_changed(self) -> None:
         for field in self._fields.values():
@@ -100,7 +102,6 @@ class World:
         drift = detector.drift
         wander = Wander(drift, Random(f"{self._seed}/{detector.id}/drift")) if drift else None
         natural = Natural(course_of(level, changes), self._rains, gamma_steps(track, zones), wander)
-        pressure = tuple((corner.t, corner.factor) for corner in self._scenario.pressure)
         return DetectorField(
             detector=detector,
             counter=counter_of(detector),
@@ -111,7 +112,7 @@ class World:
             standing=self._standing(detector),
             seed=self._seed,
             power=power_of(detector.on_s, detector.off_s),
-            pressure=Course(pressure or ((0.0, 1.0),)),
+            pressure=pressed(self._scenario.pressure, self._scenario.world),
             neutron_zones=neutron_steps(track, zones),
         )
 
@@ -132,12 +133,13 @@ class World:
                 return Position(post.latitude, post.longitude or 0.0)
         return None
 
-    def _track_of(self, source: Source) -> Track:
+    def _track_of(self, source: Source, course: Pass | None) -> Track:
         if source.at is not None:
             return still(source.at)
         if source.path is not None:
             return through(source.path)
-        course = source.passing or self._ride(source.id)
+        if course is None:
+            raise ValueError(f"the source {source.id} has no place")
         late_s = Random(f"{self._seed}/{source.id}/late").uniform(0.0, course.jitter_s)
         track = self.field(course.past).track
         if track is None:
@@ -145,11 +147,10 @@ class World:
         span = max(self._scenario.scenario.duration_s, _SHORTEST_SPAN_S)
         return passing(track.at(course.at_s), course, span, late_s)
 
-    def _ride(self, source_id: str) -> Pass:
-        for vehicle in self._scenario.vehicle:
-            if vehicle.cargo == source_id:
-                return _course(vehicle)
-        raise ValueError(f"the source {source_id} has no place")
+    def _ride(self, source: Source) -> Pass | None:
+        """The pass of the vehicle whose cargo it is."""
+        vehicles = self._scenario.vehicle
+        return next((_course(each) for each in vehicles if each.cargo == source.id), None)
 
 
 def _course(vehicle: Vehicle) -> Pass:

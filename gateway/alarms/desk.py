@@ -26,6 +26,7 @@ from gateway.alarms.orders import (
 )
 from gateway.alarms.record import AlarmRecord, Change, Evidence, Rule
 from gateway.alarms.rights import Rights
+from gateway.alarms.service import is_service
 from gateway.values import Command, Instant
 
 Told = list[tuple[Home, Change]]
@@ -314,6 +315,8 @@ def _check_gone(home: Home, record: AlarmRecord, now: Instant) -> None:
     if not record.active or record.stale or record.alarm == "report":
         return
     name = record.occurrence
+    if is_service(record.detector):
+        raise Refusal(f"{name} ends by itself when its cause is gone; acknowledge it")
     if record.alarm == "silence" or not isinstance(home, DetectorAlarms):
         raise Refusal(f"{name} ends by itself; sign off duty what is not expected to speak")
     if record.is_radiation or home.silence.is_heard(now.mono):

@@ -24,7 +24,8 @@ from gateway.alarms.outages import Outages
 from gateway.alarms.profiles import AlarmSettings, DetectorProfile
 from gateway.alarms.record import AlarmRecord, Change, Facts
 from gateway.alarms.rights import Rights
-from gateway.values import Answer, Command, Instant, Measured, PassageRecord
+from gateway.alarms.service import ServiceAlarms
+from gateway.values import Answer, Command, Instant, Measured, Notice, PassageRecord
 
 LEARNED: Final = "learned/"
 ASSESSMENT: Final = "assessment/"
@@ -72,6 +73,7 @@ class AlarmEngine:
         )
         self._incidents = Incidents()
         self._outages = Outages()
+        self._service = ServiceAlarms()
         self._areas = (AreaWide(exercise=False), AreaWide(exercise=True))
         self._area_due = 0.0
         self._figures = AlarmFigures(settings.budget.operators)
@@ -99,6 +101,7 @@ class AlarmEngine:
             self._homes.note(home, restored)
             changes += restored
         self._outages.restored(self.active())
+        self._service.restored(self._homes, now)
         unread = tuple((key, problem) for key, problem in problems.items() if problem)
         self.unreadable = (*unread, *damaged)
         return changes
@@ -129,6 +132,10 @@ class AlarmEngine:
         home = self._homes.detectors.get(detector) or self._stand_in(detector)
         return self._noted(home, home.link(up, reason, now), now)
 
+    def notice(self, notice: Notice, now: Instant) -> list[Change]:
+        """A condition of the gateway itself has begun, changed or ended."""
+        return self._told(self._service.note(notice, self._homes, now), now)
+
     def tick(self, now: Instant) -> list[Change]:
         """Time passes: silence, off-delays, re-alarms. Called every second or finer."""
         changes: list[Change] = []
@@ -141,6 +148,7 @@ class AlarmEngine:
         for group in self._homes.groups.values():
             changes += self._noted(group, group.tick(now), now)
         changes += self._told(self._outages.tick(self._homes, now), now)
+        changes += self._told(self._service.tick(self._homes, now), now)
         if now.mono >= self._area_due:
             self._area_due = now.mono + AREA_EVERY_S
             for area in self._areas:
@@ -160,6 +168,10 @@ class AlarmEngine:
         self._to_save |= {command.get("detector"), "" if asked is None else asked.detector}
         self._homes.drop_reports()
         return Answer(command, True, reason), changes
+
+    def knows(self, occurrence: str) -> bool:
+        """Whether that alarm is open, or was closed not long ago."""
+        return self._homes.known(occurrence) is not None
 
     def active(self) -> list[AlarmRecord]:
         """Every alarm that is not closed, with what it stands at now."""

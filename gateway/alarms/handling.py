@@ -68,6 +68,11 @@ def regrouped(record: AlarmRecord, members: tuple[str, ...], note: str) -> Step:
     return _told(record, replace(record, members=members, note=note), AlarmEvent.MEMBERS)
 
 
+def reworded(record: AlarmRecord, note: str) -> Step:
+    """The same condition in other words."""
+    return _told(record, replace(record, note=note), AlarmEvent.UPDATED)
+
+
 def closed(record: AlarmRecord, at: Instant, *, unverified: bool) -> Step:
     """Closed by somebody; ``unverified``: nothing proves that the field is normal."""
     after = replace(

@@ -103,6 +103,19 @@ DISCRETE: Final = {
     "tamper": Discrete("H1", 2),
     "identity": Discrete("H1", 2),
     "battery": Discrete("H2", 4),
+    # Alarms may have been lost, or are not on the disk, or reach nobody outside this laptop.
+    "journal_damaged": Discrete("H1", 2),
+    "journal_stalled": Discrete("H1", 2),
+    "feed_down": Discrete("H1", 2),
+    # Samples or single messages only, or time is left to act before alarms are at stake.
+    "journal_shedding": Discrete("H1", 3),
+    "disk_nearly_full": Discrete("H1", 3),
+    "publish_refused": Discrete("H1", 3),
+    "no_subscriber": Discrete("H1", 3),
+    "client_id_in_use": Discrete("H1", 3),
+    "certificate": Discrete("H1", 3),
+    "orphans": Discrete("H1", 3),
+    "clock_unsynchronised": Discrete("H1", 3),
 }
 """Own choices where no authority gives a priority."""
 

@@ -3,12 +3,14 @@
 Without any user in the configuration everybody who reaches the control socket may do everything;
 who reaches it is a matter of the socket's file mode. With users, whoever is not named may only
 look. Officers act on the alarms of their own detectors alone; R5 and above are reset, baselines
-are accepted and dispositions recorded by the assessor; custodians look after the instruments.
+are accepted and dispositions recorded by the assessor; custodians look after the instruments,
+exercise leaders end exercises. Everybody, and viewers nothing else, may ask for what was told
+before to be sent again.
 """
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, get_args
 
 from config.models import Role, User
 from gateway.alarms.lifecycle import Refusal
@@ -34,6 +36,8 @@ PERMITTED: Final[Mapping[str, tuple[Role, ...]]] = MappingProxyType(
         "new_wearer": ("custodian", "assessor"),
         "duty": ("officer", "operator", "custodian", "assessor"),
         "stop_exercise": ("exercise_leader", "assessor"),
+        "resend": get_args(Role),
+        "history": get_args(Role),
     }
 )
 _OWN: Final = frozenset({"acknowledge", "silence", "duty"})
@@ -68,6 +72,16 @@ class Rights:
             _check_alarm(command, record, roles)
         if command.name == "assess" and command.get("disposition") and "assessor" not in roles:
             raise Refusal(f"{command.user} may not record a disposition: it takes assessor")
+
+    def check_orphan(self, command: Command) -> None:
+        """Whether the user may close an alarm of which only the broker knows. Raises Refusal.
+
+        It may have been one about radiation, so it takes who closes those.
+        """
+        self.check(command)
+        user = self._users.get(command.user)
+        if user is not None and "assessor" not in user.roles:
+            raise Refusal(f"{command.user} may not close an alarm nobody knows: it takes assessor")
 
 
 def _check_alarm(command: Command, record: AlarmRecord, roles: Iterable[Role]) -> None:

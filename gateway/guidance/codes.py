@@ -29,6 +29,17 @@ CODES: Final = (
     "background_implausible",
     "sampling_insufficient",
     "report",
+    "journal_damaged",
+    "journal_stalled",
+    "journal_shedding",
+    "disk_nearly_full",
+    "feed_down",
+    "publish_refused",
+    "no_subscriber",
+    "client_id_in_use",
+    "certificate",
+    "orphans",
+    "clock_unsynchronised",
 )
 """Levels first, then alarm objects; ``device`` is any alarm bit without a text of its own."""
 

@@ -268,7 +268,7 @@ class ModbusBus:
             raise Refused(answer.exception_code)
         if len(answer.registers) != block.count:
             detail = f"{len(answer.registers)} registers instead of {block.count}"
-            raise DecodeError(Reject.TRUNCATED, detail=detail)
+            raise DecodeError(Reject.TRUNCATED, _pdu(answer), detail)
         longest = 2 * self._overhead + 2 * block.count
         if self._traffic.awaited >= longest and not self._is_numbered:
             raise DecodeError(Reject.UNEXPECTED, detail="two answers at once")
@@ -289,6 +289,12 @@ async def _ask(client: Client, unit: int, block: ReadBlock) -> ModbusPDU:
     if block.function == READ_INPUT:
         return await client.read_input_registers(block.address, count=block.count, device_id=unit)
     raise DecodeError(Reject.UNSUPPORTED, detail=f"function {block.function} does not read")
+
+
+def _pdu(answer: ModbusPDU) -> bytes:
+    """An answer with registers, as it came."""
+    data = b"".join(word.to_bytes(2) for word in answer.registers)
+    return bytes((answer.function_code, len(data) & 0xFF)) + data
 
 
 def _stop_if_cancelled() -> None:

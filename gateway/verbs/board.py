@@ -14,11 +14,12 @@ from gateway import board
 from gateway.control import ControlClient, ControlUnavailable
 from gateway.guidance.catalogue import Catalogue, load, reader_language
 from gateway.verbs.terminal import Exit, complain, load_or_complain, say
-from gateway.wire_table import dump
+from gateway.wire.table import dump
 
 CLEAR: Final = "\033[H\033[J"
 BELL: Final = "\a"
 REFRESH_S: Final = 1.0
+PATIENCE_S: Final = 5.0
 SOCKET: Final = Path("/run/dosegate/control.sock")
 
 
@@ -56,12 +57,12 @@ def run(arguments: argparse.Namespace) -> Exit:
         return Exit.WELL
 
 
-def client_of(arguments: argparse.Namespace) -> ControlClient | None:
+def client_of(arguments: argparse.Namespace, timeout_s: float = PATIENCE_S) -> ControlClient | None:
     """The gateway that the arguments name; None after it was said why there is none."""
     if arguments.config is None:
-        return _client(arguments.socket, None)
+        return _client(arguments.socket, None, timeout_s)
     configuration = load_or_complain(arguments.config)
-    return None if configuration is None else _client(None, configuration)
+    return None if configuration is None else _client(None, configuration, timeout_s)
 
 
 def waiting(client: ControlClient) -> list[dict[str, object]]:
@@ -73,10 +74,12 @@ def waiting(client: ControlClient) -> list[dict[str, object]]:
     ]
 
 
-def _client(socket: Path | None, configuration: Configuration | None) -> ControlClient:
+def _client(
+    socket: Path | None, configuration: Configuration | None, timeout_s: float = PATIENCE_S
+) -> ControlClient:
     if configuration is None:
-        return ControlClient(socket or SOCKET)
-    return ControlClient(Path(configuration.gateway.control_socket))
+        return ControlClient(socket or SOCKET, timeout_s)
+    return ControlClient(Path(configuration.gateway.control_socket), timeout_s)
 
 
 def _show(

@@ -19,7 +19,7 @@ from gateway.alarms.profiles import (
 from gateway.board import table
 from gateway.guidance.catalogue import load as load_texts
 from gateway.verbs.terminal import Exit, complain, say
-from gateway.wire_table import dump
+from gateway.wire.table import dump
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

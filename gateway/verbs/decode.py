@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -26,19 +27,21 @@ from drivers.api import (
     Registers,
     Sample,
 )
-from drivers.codec.recording import parse_recording
+from drivers.codec.recording import Kind, is_header, parse_recording, read_recording
 from drivers.registry import UnknownDriver, find
-from gateway import wire
 from gateway.assembly import driver_options
 from gateway.normalise import Normaliser
 from gateway.values import Instant
 from gateway.verbs.terminal import Exit, complain, say
-from gateway.wire_table import dump
+from gateway.wire import wire
+from gateway.wire.table import dump
 from simulators.api import Emission, Field
 from simulators.dialogue import VirtualSession
 from simulators.recorded import NoField, Recorded
 
 CHUNK: Final = 65_536
+HEAD: Final = 32
+"""So many bytes tell a recording from anything else."""
 UNDATED: Final = Instant(0.0, 0.0)
 REPLAY_STEP_S: Final = 1.0
 REPLAY_PATIENCE_S: Final = 60.0
@@ -105,10 +108,11 @@ def _detector(info: DriverInfo, options: list[str]) -> Detector:
             "link": {"kind": "recording", "path": "-"},
         }
     )
-    return detector.model_copy(update={"options": dict(_option(info, text) for text in options)})
+    return detector.model_copy(update={"options": dict(option_of(info, text) for text in options)})
 
 
-def _option(info: DriverInfo, text: str) -> tuple[str, bool | int | float | str]:
+def option_of(info: DriverInfo, text: str) -> tuple[str, bool | int | float | str]:
+    """An option of the driver written as NAME=VALUE. Raises ValueError."""
     name, _, value = text.partition("=")
     for option in info.options:
         if option.name == name:
@@ -169,11 +173,29 @@ def _replay(info: DriverInfo, driver: Driver, lines: Iterable[str]) -> Iterator[
 
 
 def _pieces(info: DriverInfo, stream: BinaryIO) -> Iterator[Logged]:
-    if info.read_log is not None:
-        yield from info.read_log(stream)
+    head = stream.readline(CHUNK)
+    if is_header(head[:HEAD].decode("ascii", "replace")):
+        yield from _recorded((head + stream.read()).decode("utf-8", "replace"))
         return
+    if info.read_log is not None:
+        if not head.endswith(b"\n"):
+            head += stream.readline()
+        yield from info.read_log(chain((head,), stream) if head else stream)
+        return
+    yield Logged(head)
     while data := stream.read(CHUNK):
         yield Logged(data)
+
+
+def _recorded(text: str) -> Iterator[Logged]:
+    """What was received, dated where the recording says when it began."""
+    recording = read_recording(text.splitlines())
+    started = recording.header.started if recording.header else ""
+    base = datetime.fromisoformat(started) if started else None
+    for piece in recording.pieces:
+        if piece.kind is Kind.RECEIVED and piece.data:
+            at = None if base is None else base + timedelta(seconds=piece.at_s)
+            yield Logged(piece.data, at, piece.line)
 
 
 def _by_its_own_clock(output: Output) -> Instant:

@@ -7,7 +7,7 @@ from drivers.api import DriverInfo
 from drivers.registry import find, names
 from gateway.board import table
 from gateway.verbs.terminal import Exit, say
-from gateway.wire_table import dump
+from gateway.wire.table import dump
 
 HEADINGS = ("driver", "instruments", "class", "contract", "links", "verified", "channels")
 

@@ -10,7 +10,7 @@ from gateway.board import harmless
 from gateway.guidance.catalogue import CLASSES, Catalogue, Text, load, reader_language
 from gateway.guidance.codes import code_of
 from gateway.verbs.terminal import Exit, complain, say
-from gateway.wire_table import dump
+from gateway.wire.table import dump
 
 Row = tuple[str, str | None, Text]
 """A code, a class (None: every other one) and its text."""

@@ -1,30 +1,51 @@
 """``simulate --live``: instruments on real ports, and a configuration to read them with."""
 
 import asyncio
+import resource
 import signal
 import tempfile
 from pathlib import Path
 
 from config.scenario import Scenario
 from config.write import to_toml
-from gateway.verbs.stage import CONFIGURATION, on_stage
+from gateway.verbs.stage import CONFIGURATION, PLAYED, on_stage
 from gateway.verbs.terminal import Exit, complain, say
 from simulators.api import Emission
+from simulators.stage_clock import StageClock
 from simulators.truth import TruthFile
 
 
 def play_live(
-    scenario: Scenario, directory: Path | None, seconds: float | None, brokers: tuple[str, ...]
+    scenario: Scenario,
+    directory: Path | None,
+    seconds: float | None,
+    brokers: tuple[str, ...],
+    speed: float = 1.0,
+    *,
+    paused: bool = False,
 ) -> Exit:
-    """Plays until the scenario's end, ``seconds`` or an interrupt."""
+    """Plays until the scenario's end, ``seconds`` of play or an interrupt. Raises BadSpeed."""
+    clock = StageClock(speed, paused=paused)
     place = directory or Path(tempfile.mkdtemp(prefix="dosegate-live-"))
     place.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_play(scenario, place, seconds or scenario.scenario.duration_s, brokers))
+    _allow_many_ports()
+    end_s = seconds or scenario.scenario.duration_s
+    asyncio.run(_play(scenario, place, end_s, brokers, clock))
     return Exit.WELL
 
 
+def _allow_many_ports() -> None:
+    """As many open files as this user may have: each instrument needs two or three."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 async def _play(
-    scenario: Scenario, directory: Path, seconds: float, brokers: tuple[str, ...]
+    scenario: Scenario,
+    directory: Path,
+    end_s: float,
+    brokers: tuple[str, ...],
+    clock: StageClock,
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -34,14 +55,26 @@ async def _play(
         def witness(detector: str, emission: Emission) -> None:
             truth.note(detector, emission)
 
-        async with on_stage(scenario, directory, brokers, witness) as stage:
+        async with on_stage(scenario, directory, brokers, witness, clock) as stage:
             path = directory / CONFIGURATION
             path.write_text(to_toml(stage.configuration), encoding="utf-8")
             say(str(path))
             complain(f"read them with: dosegate run -c {path}")
             complain(f"what they send is listed in {directory / 'sent.jsonl'}")
-            try:
-                async with asyncio.timeout(seconds):
-                    await stop.wait()
-            except TimeoutError:
+            complain(f"what happens is listed in {directory / PLAYED}; say what happens next with:")
+            complain(f"  dosegate inject --directory {directory} ...")
+            if clock.is_paused:
+                complain("paused; begin with: inject resume")
+            if await _is_over(clock, end_s, stop):
                 complain("played to the end")
+
+
+async def _is_over(clock: StageClock, end_s: float, stop: asyncio.Event) -> bool:
+    """Returns when the clock shows the end, or with False when somebody wants to stop."""
+    ending = asyncio.create_task(clock.until(end_s), name="end")
+    stopping = asyncio.create_task(stop.wait(), name="interrupt")
+    done, _ = await asyncio.wait((ending, stopping), return_when=asyncio.FIRST_COMPLETED)
+    for task in (ending, stopping):
+        task.cancel()
+    await asyncio.wait((ending, stopping))
+    return ending in done

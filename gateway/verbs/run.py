@@ -15,7 +15,8 @@ from config.models import Configuration
 from gateway import logs
 from gateway.app import Gateway
 from gateway.clock import boot_id
-from gateway.journal_file import JournalUnusable
+from gateway.drill.values import Ghosts, Ground
+from gateway.journal.file import JournalUnusable
 from gateway.notify import Notifier
 from gateway.verbs.terminal import Exit, complain, load_or_complain, spare_collector
 
@@ -52,6 +53,13 @@ def allow_files(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
+def summon(text: str, ground: Ground) -> Ghosts:
+    """The ghosts of a drill; only who leads one pays for simulators."""
+    from gateway.verbs import ghosts
+
+    return ghosts.summon(text, ground)
+
+
 async def serve_all(configuration: Configuration | None, notifier: Notifier, source: Path) -> None:
     """One gateway after the other, on one loop: no signal falls between two of them."""
     under_systemd = "JOURNAL_STREAM" in os.environ
@@ -70,7 +78,7 @@ async def serve(
     SIGHUP reads the configuration again: a good one ends this gateway and is returned, to begin
     the next, which goes on with the same alarms; a bad one is told and changes nothing.
     """
-    gateway = Gateway(configuration, notifier=notifier, boot=boot_id())
+    gateway = Gateway(configuration, notifier=notifier, boot=boot_id(), summon=summon)
     following: Configuration | None = None
     is_stopping = False
 

@@ -32,15 +32,16 @@ def run(arguments: argparse.Namespace) -> Exit:
 
 
 def _write(files: dict[str, str], directory: Path) -> Exit:
-    directory.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_text(text, encoding="utf-8")
     return Exit.WELL
 
 
 def _check(files: dict[str, str], directory: Path) -> Exit:
     stale = [name for name, text in files.items() if _read(directory / name) != text]
-    stale += [path.name for path in directory.glob("*") if path.name not in files]
+    there = (path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
+    stale += [path.as_posix() for path in there if path.as_posix() not in files]
     for name in sorted(stale):
         complain(f"{directory / name} is not fresh: run dosegate schema --write {directory}")
     return Exit.FAULT if stale else Exit.WELL

@@ -9,11 +9,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
+from config.injection import read_events
 from config.problem import ConfigErrors, format_problem
 from config.scenario import Scenario, examine_scenario
 from gateway.alarms.record import AlarmEvent
-from gateway.journal_file import JournalUnusable
-from gateway.journal_look import journal_outputs
+from gateway.journal.file import JournalUnusable
+from gateway.journal.look import journal_outputs
 from gateway.values import Outputs
 from gateway.verbs.heard import unanswered, unmet
 from gateway.verbs.live import play_live
@@ -21,6 +22,7 @@ from gateway.verbs.terminal import Exit, complain, say, spare_collector
 from gateway.verbs.virtual import VirtualPlay
 from simulators.counter import NoCounts
 from simulators.registry import NoSimulator
+from simulators.stage_clock import BadSpeed
 
 _KIND_OF: Final = {
     name: name for name in ("sample", "passage", "watch", "assessment", "answer", "state", "dose")
@@ -46,17 +48,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--broker", action="append", default=[], help="with --live: for the configuration"
     )
-    parser.add_argument("--seconds", type=float, help="with --live: end after this time")
+    parser.add_argument("--seconds", type=float, help="with --live: end after this time of play")
+    parser.add_argument("--speed", type=float, help="with --live: seconds of play in a second")
+    parser.add_argument("--paused", action="store_true", help="with --live: the clock stands at 0")
+    parser.add_argument(
+        "--events",
+        type=Path,
+        metavar="FILE",
+        help="these happen in place of the scenario's: played.jsonl of a live exercise",
+    )
 
 
 def run(arguments: argparse.Namespace) -> Exit:
     """Plays the scenario and prints what the gateway stores."""
-    scenario = _load(arguments.scenario)
+    if not arguments.live and (arguments.speed is not None or arguments.paused):
+        complain("--speed and --paused need --live: virtual time is as fast as it can be")
+        return Exit.USAGE
+    scenario = _load(arguments.scenario, arguments.events)
     if scenario is None:
         return Exit.USAGE
     if arguments.live:
-        brokers = tuple(arguments.broker)
-        return play_live(scenario, arguments.directory, arguments.seconds, brokers)
+        return _play_live(scenario, arguments)
     spare_collector()
     try:
         if arguments.seeds is not None:
@@ -70,13 +82,31 @@ def run(arguments: argparse.Namespace) -> Exit:
         return Exit.FAULT
 
 
+def _play_live(scenario: Scenario, arguments: argparse.Namespace) -> Exit:
+    if arguments.seed is not None:
+        own = scenario.scenario.model_copy(update={"seed": arguments.seed})
+        scenario = scenario.model_copy(update={"scenario": own})
+    try:
+        return play_live(
+            scenario,
+            arguments.directory,
+            arguments.seconds,
+            tuple(arguments.broker),
+            1.0 if arguments.speed is None else arguments.speed,
+            paused=arguments.paused,
+        )
+    except BadSpeed as error:
+        complain(str(error))
+        return Exit.USAGE
+
+
 class BadSettings(ValueError):
     """Settings that an instrument's simulator does not know."""
 
 
-def _load(path: Path) -> Scenario | None:
+def _load(path: Path, events: Path | None) -> Scenario | None:
     try:
-        examination = examine_scenario(path)
+        examination = examine_scenario(path, None if events is None else read_events(events))
     except ConfigErrors as errors:
         complain(str(errors))
         return None
@@ -97,7 +127,7 @@ def _play_once(scenario: Scenario, arguments: argparse.Namespace) -> Exit:
     with _journal(arguments.journal) as store:
         for outputs in play.outputs():
             store(outputs)
-            for kind, body in _bodies(outputs):
+            for kind, body in bodies(outputs):
                 counts[kind] += 1
                 if kind in wanted:
                     say(body.decode())
@@ -181,7 +211,7 @@ def _listed(raised: Counter[str]) -> str:
     return ", ".join(told) or "nothing raised"
 
 
-def _bodies(outputs: Outputs) -> Iterator[tuple[str, bytes]]:
+def bodies(outputs: Outputs) -> Iterator[tuple[str, bytes]]:
     """What is printed, with its kind, which the topic tells without a look into the body."""
     for entry in outputs.entries:
         kind = _KIND_OF.get(entry.topic.rpartition("/")[2])

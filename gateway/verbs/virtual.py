@@ -4,16 +4,18 @@ There is no broker and no journal here: what the gateway would store is what com
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Final
 
-from config.actions import ClockStep, Event, Garbage, GatewayAction, LinkAction
+from config.actions import ClockStep, Event, Garbage, GatewayAction
 from config.command_actions import AskAgain, OnAlarm
 from config.command_actions import Command as Asked
+from config.link_actions import Flood, LinkAction, LinkFault, Mend, Replug, ReplyFault, Swap
 from config.models import Configuration, Link, RecordingLink
 from config.scenario import Scenario
 from drivers.api import DriverInfo, Identity, Output, Sample
@@ -22,17 +24,20 @@ from gateway.alarms.figures import FiguresTold
 from gateway.alarms.record import AlarmRecord
 from gateway.assembly import driver_options
 from gateway.pipeline import Arrived, Commanded, Input, LinkChanged, Pipeline, Ticked
-from gateway.values import Answer, Command, Instant, LinkState, Outputs
+from gateway.values import Answer, Command, Document, Instant, LinkState, Outputs
 from gateway.verbs.heard import Heard
 from simulators.acting import act
 from simulators.api import Instrument, RegisterInstrument
 from simulators.dialogue import VirtualSession
-from simulators.registry import find as find_instrument
+from simulators.link_faults import FLOOD_STEP_S, Wire
+from simulators.stand_in import instrument_of
 from simulators.world import World
 
 TICK_S: Final = 1.0
 DEFAULT_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 NO_LINK: Final = RecordingLink(kind="recording", path="-")
+Later = Callable[[float], object]
+"""Something of the play's own that happens at its time, and is told when it is."""
 
 
 @dataclass(slots=True)
@@ -59,6 +64,9 @@ class VirtualPlay:
         self._wall_offset = 0.0
         self._numbers = count(1)
         self._cables = {each.id: _Cable() for each in scenario.detector}
+        self._wires = {
+            each.id: Wire(Random(f"{self.seed} {each.id} wire")) for each in scenario.detector
+        }
         self._instruments: dict[str, Instrument | RegisterInstrument] = {}
         links: dict[str, Link] = {each.id: NO_LINK for each in scenario.detector}
         self._configuration: Configuration = scenario.configuration(links, virtual=True)
@@ -73,7 +81,7 @@ class VirtualPlay:
         self._must_meet = True
         self._must_start = False
         self._order = count()
-        self._events: list[tuple[float, int, Event]] = []
+        self._events: list[tuple[float, int, Event | Later]] = []
         self._after: list[GatewayAction] = []
         for event in scenario.event:
             if isinstance(event, GatewayAction) and event.after is not None:
@@ -101,6 +109,14 @@ class VirtualPlay:
         """Alarms that are not closed."""
         return self._pipeline.engine.active()
 
+    def about(self) -> tuple[Document, ...]:
+        """What each detector is, as retained documents."""
+        return self._pipeline.about()
+
+    def instant(self, at_s: float) -> Instant:
+        """A moment of the play on both clocks."""
+        return self._instant(at_s)
+
     def figures(self) -> FiguresTold:
         """How well the alarm system served its operators, when the play is over."""
         end = self._instant(self._scenario.scenario.duration_s)
@@ -110,8 +126,8 @@ class VirtualPlay:
         (settings,) = (each for each in self._scenario.detector if each.id == detector)
         (configured,) = (each for each in self._configuration.detector if each.id == detector)
         info = self._drivers[detector]
-        instrument = find_instrument(info.name)(
-            settings.settings,
+        instrument = instrument_of(
+            settings,
             Random(f"{self.seed} {detector}"),
             datetime.fromtimestamp(self._start, UTC),
         )
@@ -122,7 +138,10 @@ class VirtualPlay:
         def link_up(at_s: float) -> bool:
             return cable.is_up and field.power.since(at_s) is not None
 
-        return VirtualSession(info, driver, instrument, field, link_up=link_up, steady=True)
+        wire = self._wires[detector]
+        return VirtualSession(
+            info, driver, instrument, field, link_up=link_up, steady=True, wire=wire
+        )
 
     def _new_pipeline(self, now_s: float) -> Pipeline:
         return Pipeline(
@@ -193,7 +212,7 @@ class VirtualPlay:
         if outputs:
             yield self._kept(outputs)
 
-    def _schedule(self, at_s: float, event: Event) -> None:
+    def _schedule(self, at_s: float, event: Event | Later) -> None:
         heapq.heappush(self._events, (at_s, next(self._order), event))
 
     def _follow_up(self, at_s: float) -> None:
@@ -212,10 +231,12 @@ class VirtualPlay:
                 self._states.pop(key, None)
         return outputs
 
-    def _happen(self, event: Event, now_s: float) -> Iterator[Outputs]:
+    def _happen(self, event: Event | Later, now_s: float) -> Iterator[Outputs]:
         match event:
-            case LinkAction():
+            case LinkAction() | Replug():
                 yield from self._link(event, now_s)
+            case LinkFault() | Mend() | Swap():
+                self._fault(event, now_s)
             case AskAgain():
                 pass
             case Asked():
@@ -230,11 +251,39 @@ class VirtualPlay:
                 self._must_meet = self._must_start = True
             case ClockStep(step_s=step_s):
                 self._wall_offset += step_s
+            case _ if callable(event):
+                event(now_s)
             case _:
                 detector = getattr(event, "detector", None)
                 act(self._world, event, now_s, self._instruments.get(detector or ""))
 
-    def _link(self, event: LinkAction, now_s: float) -> Iterator[Outputs]:
+    def _fault(self, event: LinkFault | Mend | Swap, now_s: float) -> None:
+        """What goes wrong with bytes and cables; a register has no bytes here."""
+        wire = self._wires[event.detector]
+        match event:
+            case ReplyFault():
+                return
+            case Mend():
+                wire.mend()
+            case Swap(detector=one, other=other):
+                self._sessions[one].swap(self._sessions[other])
+                mine, theirs = self._instruments[one], self._instruments[other]
+                self._instruments[one], self._instruments[other] = theirs, mine
+            case LinkFault():
+                wire.begin(event)
+                if event.for_s is not None:
+                    self._schedule(now_s + event.for_s, lambda _: wire.end(event))
+                if wire.flood is event:
+                    self._schedule(now_s + FLOOD_STEP_S, partial(self._flood, event))
+
+    def _flood(self, flood: Flood, now_s: float) -> None:
+        """Another piece of it, as long as it lasts."""
+        wire = self._wires[flood.detector]
+        if wire.flood is flood:
+            self._sessions[flood.detector].inject(wire.noise(flood, FLOOD_STEP_S))
+            self._schedule(now_s + FLOOD_STEP_S, partial(self._flood, flood))
+
+    def _link(self, event: LinkAction | Replug, now_s: float) -> Iterator[Outputs]:
         cable = self._cables[event.detector]
         match event.do:
             case "unplug":

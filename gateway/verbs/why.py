@@ -18,12 +18,12 @@ from drivers.registry import find
 from gateway.alarms.profiles import LevelSetting, ProfileError, resolve_profile
 from gateway.board import harmless
 from gateway.explanation import Lines, explain_occurrence
-from gateway.journal_file import JournalUnusable
-from gateway.journal_look import JournalLook
+from gateway.journal.file import JournalUnusable
+from gateway.journal.look import JournalLook
 from gateway.moment import Moment, explain_moment, look_at, smallest_rises
 from gateway.verbs.duration import seconds
 from gateway.verbs.terminal import Exit, complain, load_or_complain, say
-from gateway.wire_table import dump, iso
+from gateway.wire.table import dump, iso
 
 STATE_DIR: Final = Path("/var/lib/dosegate")
 _CLOCK: Final = re.compile(r"\d{2}:\d{2}(:\d{2}(\.\d+)?)?")

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from jsonschema import Draft202012Validator
 
-from config.actions import RESERVED, Event, Expectation
+from config.actions import LIVE_ONLY, RESERVED, Event, Expectation
 from config.archetypes import ARCHETYPES
 from config.models import SerialLink, TcpLink
 from config.nuclides import NUCLIDES
@@ -165,6 +165,19 @@ ACTIONS = """
 { do = "place_source", id = "g", nuclide = "Ir-192", activity = "1 TBq", x = 10, y = 0 }
 { do = "remove_source", id = "g" }
 { do = "identify", detector = "d", nuclide = "I-131", category = "medical" }
+{ do = "send_source", id = "c", nuclide = "Cs-137", activity = "100 MBq", past = "d" }
+{ do = "rain", rise = "0.05 µSv/h" }
+{ do = "swap", detector = "d", other = "p" }
+{ do = "split", detector = "d", size = 3, gap_s = 0.1 }
+{ do = "loss", detector = "d", share = 0.5, for_s = 10 }
+{ do = "corruption", detector = "d" }
+{ do = "delay", detector = "d", delay_s = 2, jitter_s = 1 }
+{ do = "late_reply", detector = "d", count = 2 }
+{ do = "echo", detector = "d" }
+{ do = "flood", detector = "d", rate = 1000 }
+{ do = "reply_fault", detector = "m", fault = "exception", code = 2 }
+{ do = "half_open", detector = "m" }
+{ do = "mend", detector = "d" }
 """
 ONE_DETECTOR = """
 [scenario]
@@ -173,6 +186,14 @@ duration_s = 60
 [[detector]]
 id = "d"
 archetype = "PRD"
+at = { x = 0, y = 0 }
+"""
+REGISTERS = """
+[[detector]]
+id = "m"
+driver = "aspect"
+archetype = "RPM"
+sensitivity = 1000
 at = { x = 0, y = 0 }
 """
 A_PORTAL = """
@@ -194,7 +215,8 @@ def test_every_action_of_the_grammar_is_accepted_and_reserved_ones_are_said(
 ) -> None:
     lines = [line for line in ACTIONS.splitlines() if line]
     path = tmp_path / "actions.toml"
-    path.write_text(ONE_DETECTOR + A_PORTAL + "".join(map(event, lines)), encoding="utf-8")
+    text = ONE_DETECTOR + A_PORTAL + REGISTERS + "".join(map(event, lines))
+    path.write_text(text, encoding="utf-8")
     examination = examine_scenario(path)
     assert examination.scenario is not None, list(map(format_problem, examination.problems))
     seen = {(type(each), each.do) for each in examination.scenario.event}
@@ -206,7 +228,12 @@ def test_every_action_of_the_grammar_is_accepted_and_reserved_ones_are_said(
         f"broker_{what}" for what in ("stop", "start", "cut", "stall")
     }
     advice = [each.message for each in examination.problems]
-    assert advice == [f"{do!r} is accepted, but not played" for do in reserved]
+    live = [each.do for each in examination.scenario.event if each.live_only]
+    assert live == ["reply_fault", "half_open"]
+    assert advice == [
+        *(f"{do!r} is accepted, but not played" for do in reserved),
+        *(f"{do!r} is played with --live only" for do in live),
+    ]
 
 
 def test_the_schema_marks_reserved_actions() -> None:
@@ -215,6 +242,7 @@ def test_the_schema_marks_reserved_actions() -> None:
     for model in get_args(get_args(Event)[0]):
         described = definitions[model.__name__]["description"]
         assert (RESERVED in described) is not model.played
+        assert (LIVE_ONLY in described) is model.live_only
 
 
 # Pieces of acceptance scenarios that need more than the event shows.

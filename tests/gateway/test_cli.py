@@ -250,6 +250,9 @@ class Field:
     def position(self, at_s):
         return None
 
+    def on_since(self, at_s):
+        return 0.0
+
 
 class Recorder:
     """An instrument whose conversation is written down."""

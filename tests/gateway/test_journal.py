@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import shutil
 import sqlite3
 import threading
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.journal import Journal
-from gateway.journal_file import EPOCH_FILE, FILE, JournalUnusable
-from gateway.journal_record import JournalLimits, Record, Refusal, pack, unpack
-from gateway.journal_spans import Cursor, Cursors, Span, Spans, decode_cursor
-from gateway.journal_store import Store
+from gateway.journal.epoch import EPOCH_FILE
+from gateway.journal.file import FILE
+from gateway.journal.journal import Journal
+from gateway.journal.pack import expand
+from gateway.journal.record import JournalLimits, Record, Refusal, lines, pack, records_of
+from gateway.journal.spans import Cursor, Cursors, Span, Spans, decode_cursor
+from gateway.journal.store import Store
 from gateway.values import Document, Entry, Instant, Lane
 
 FAST = JournalLimits(group_s=0.002)
@@ -27,6 +30,7 @@ class Follower:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.owed: Cursors = {}
+        self.again: tuple[Lane, list[Span]] | None = None
         self._more = asyncio.Event()
 
     def offer(self, records: Sequence[Record]) -> None:
@@ -35,6 +39,9 @@ class Follower:
 
     def cursors(self) -> Cursors:
         return self.owed
+
+    def owe(self, lane: Lane, spans: Spans) -> None:
+        self.again = (lane, list(spans))
 
     async def count(self, number: int) -> list[Record]:
         async with asyncio.timeout(10):
@@ -45,7 +52,8 @@ class Follower:
 
 
 def sample(number: int, lane: Lane = Lane.SAMPLES, pad: int = 0) -> Entry:
-    body = b'{"n":%d,"pad":"%b"}' % (number, b"x" * pad)
+    noise = random.Random(number).randbytes(pad).hex().encode()[:pad]
+    body = b'{"n":%d,"pad":"%b"}' % (number, noise)
     return Entry(lane, f"detector/d{number % 3}/sample", body)
 
 
@@ -88,7 +96,9 @@ async def test_a_copy_of_the_open_files_holds_all_that_was_committed(tmp_path: P
     assert again.previous == {
         Lane.SAMPLES: 500,
         Lane.ALARMS: 1,
+        Lane.RESTRICTED: 0,
         Lane.EXERCISE_ALARMS: 0,
+        Lane.EXERCISE_RESTRICTED: 0,
         Lane.EXERCISE_SAMPLES: 0,
     }
     assert again.states() == {"engine/d1": b"{1}"}
@@ -169,8 +179,11 @@ def _zeroed(path: Path) -> None:
 
 
 def _page_overwritten(path: Path) -> None:
+    con = sqlite3.connect(path)
+    (page,) = con.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'groups'").fetchone()
+    con.close()
     with path.open("r+b") as file:
-        file.seek(path.stat().st_size - 2 * 4096)
+        file.seek((page - 1) * 4096)
         file.write(b"\xa5" * 4096)
 
 
@@ -185,13 +198,26 @@ def _a_directory(path: Path) -> None:
     path.mkdir()
 
 
+def _first_page_lost(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"\xa5" * 4096)
+
+
+def _schema_lost(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xa5" * 3996)
+
+
 @pytest.mark.parametrize(
     ("damage", "saves_alarms"),
     [
-        (_truncate, False),
+        (_truncate, True),
         (_garbage, False),
         (_zeroed, False),
         (_page_overwritten, True),
+        (_first_page_lost, True),
+        (_schema_lost, True),
         (_newer_format, True),
         (_a_directory, False),
     ],
@@ -208,7 +234,7 @@ async def test_a_damaged_file_makes_way(
     journal = await Journal.open(tmp_path, ["hall"], limits=FAST)
     assert journal.epoch == 2
     assert len(journal.notices) == 1
-    aside = tmp_path / f"{FILE}.damaged-1"
+    aside = tmp_path / f"{FILE}.{'newer' if damage is _newer_format else 'damaged'}-1"
     assert aside.exists()
     assert str(aside) in journal.notices[0]
     if saves_alarms:
@@ -216,13 +242,6 @@ async def test_a_damaged_file_makes_way(
         assert journal.follow("hall", Follower())[Lane.ALARMS].backlog == (Span(1, 1, 1),)
     assert await journal.commit([alarm(2)])
     await journal.close()
-
-
-async def test_no_place_for_a_journal_is_said_with_its_remedy(tmp_path: Path) -> None:
-    place = tmp_path / "file"
-    place.write_bytes(b"")
-    with pytest.raises(JournalUnusable, match=r"file: .*state_dir"):
-        await Journal.open(place, [])
 
 
 class StuckStore:
@@ -236,7 +255,7 @@ class StuckStore:
         self.full: list[bool] = []
         original = Store._transaction
 
-        def transaction(store: Store, batch: object) -> None:
+        def transaction(store: Store, batch: object, rows: object) -> None:
             self.open.wait(20)
             self.full.append(batch.full_sync)  # type: ignore[attr-defined]
             if self.corrupt:
@@ -248,7 +267,7 @@ class StuckStore:
                 raise error
             if self.fail and batch.groups:  # type: ignore[attr-defined]
                 raise sqlite3.OperationalError("disk I/O error")
-            original(store, batch)  # type: ignore[arg-type]
+            original(store, batch, rows)  # type: ignore[arg-type]
 
         monkeypatch.setattr(Store, "_transaction", transaction)
 
@@ -260,9 +279,10 @@ async def test_damage_while_running_costs_no_number(
     journal = await Journal.open(tmp_path, ["hall"], limits=FAST)
     follower = Follower()
     journal.follow("hall", follower)
-    assert await journal.commit([alarm(1)])
+    document = Document("alarm/active/a", b"{}", durable=True)
+    assert await journal.commit([alarm(1)], [document], [("a", b"1"), ("b", b"1"), ("c", b"1")])
     stuck.corrupt = tmp_path / FILE
-    assert await journal.commit([alarm(2)])
+    assert await journal.commit([alarm(2)], states=[("b", b"2"), ("c", b"")])
     assert await journal.commit([alarm(3)])
     assert [record.seq for record in follower.records] == [1, 2, 3]
     assert "damaged" in journal.notices[0]
@@ -270,6 +290,8 @@ async def test_damage_while_running_costs_no_number(
     journal = await Journal.open(tmp_path, ["hall"], limits=FAST)
     assert journal.epoch == 2
     assert [event.seq for event in await journal.read(Lane.ALARMS, Span(1, 1, 9), 10)] == [2, 3]
+    assert journal.states() == {"a": b"1", "b": b"2"}
+    assert journal.durable_documents() == (document,)
     await journal.close()
 
 
@@ -298,7 +320,7 @@ async def test_a_stalled_disk_delays_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stuck = StuckStore(monkeypatch)
-    limits = JournalLimits(group_s=0.002, stall_s=0.05)
+    limits = JournalLimits(group_s=0.002, stall_s=0.5)
     journal = await Journal.open(tmp_path, ["hall"], limits=limits)
     follower = Follower()
     journal.follow("hall", follower)
@@ -364,9 +386,9 @@ async def test_retention_takes_acknowledged_samples_first_and_no_alarm(tmp_path:
     journal.follow("hall", follower)
     follower.owed = {Lane.SAMPLES: Cursor(1, 10**9, (Span(1, 1, 1000),))}
     await journal.commit([alarm(1)])
-    for done in range(2, 22):
-        journal.append([sample(n, pad=1000) for n in range(1000)])
-        await follower.count(1 + (done - 1) * 1000)
+    for done in range(1, 31):
+        journal.append([sample(done * 1000 + n, pad=1000) for n in range(1000)])
+        await follower.count(1 + done * 1000)
     assert journal.counters.shed == 0
     owed = await journal.read(Lane.SAMPLES, Span(1, 1, 1000), 2000)
     assert len(owed) == 1000
@@ -376,11 +398,11 @@ async def test_retention_takes_acknowledged_samples_first_and_no_alarm(tmp_path:
     journal = await Journal.open(tmp_path, ["hall"], limits=limits)
     follower = Follower()
     journal.follow("hall", follower)
-    for done in range(1, 21):
-        journal.append([sample(n, pad=1000) for n in range(1000)])
+    for done in range(1, 31):
+        journal.append([sample(done * 1000 + n, pad=1000) for n in range(1000)])
         await follower.count(done * 1000)
     assert journal.counters.shed > 0
-    (_, oldest, *_) = await journal.read(Lane.SAMPLES, Span(2, 1, 20_000), 20_000)
+    (_, oldest, *_) = await journal.read(Lane.SAMPLES, Span(2, 1, 30_000), 30_000)
     assert oldest.seq > 1
     assert len(await journal.read(Lane.ALARMS, Span(1, 1, 1), 10)) == 1
     assert (tmp_path / FILE).stat().st_size <= limits.max_bytes
@@ -421,14 +443,22 @@ def test_cursors_are_read_as_written_and_nonsense_is_none() -> None:
         assert decode_cursor(text) is None
 
 
-def test_groups_hold_one_line_a_record() -> None:
+def test_groups_hold_one_line_a_record_and_tell_turned_bits() -> None:
     records = [
         Record(Lane.SAMPLES, 1, 4, "detector/a/sample", b'{"a": "b c"}'),
         Record(Lane.SAMPLES, 1, 5, "detector/b/sample", b'{\n"a": 1}'),
     ]
     packed = pack(records)
-    assert packed == b'detector/a/sample {"a": "b c"}\ndetector/b/sample { "a": 1}'
-    back = unpack(Lane.SAMPLES, 1, 4, packed)
+    assert expand(packed) == b'detector/a/sample {"a": "b c"}\ndetector/b/sample { "a": 1}'
+    assert expand(b'detector/a/sample {"a":1}') == b'detector/a/sample {"a":1}'  # as format 1
+    for at in range(1, len(packed)):
+        turned = bytearray(packed)
+        turned[at] ^= 4
+        with pytest.raises(ValueError):
+            expand(bytes(turned))
+    with pytest.raises(ValueError):
+        expand(packed[:-1])
+    back = records_of(Lane.SAMPLES, 1, 4, lines(packed))
     assert [(r.seq, r.topic, r.body) for r in back] == [
         (4, "detector/a/sample", b'{"a": "b c"}'),
         (5, "detector/b/sample", b'{ "a": 1}'),

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.journal import Journal
-from gateway.journal_file import FILE
-from gateway.journal_record import Batch, JournalLimits, Outcome
-from gateway.journal_store import Store
+from gateway.journal.file import FILE
+from gateway.journal.journal import Journal
+from gateway.journal.record import Batch, JournalLimits, Outcome
+from gateway.journal.store import Store
 from gateway.values import Entry, Lane
 
 FAST = JournalLimits(group_s=0.002)

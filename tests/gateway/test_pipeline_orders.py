@@ -118,7 +118,7 @@ def test_every_command_is_answered_and_journalled_at_once(desk):
     outputs = desk.command("shelve", detector="d", level="R3", duration_s=60, **WHY)
     entry, body = answer_of(outputs)
     assert outputs.urgent
-    assert (entry.lane, entry.topic) == (Lane.ALARMS, "command/anna/result")
+    assert (entry.lane, entry.topic) == (Lane.RESTRICTED, "command/anna/result")
     assert (body["command"], body["name"], body["user"]) == ("c1", "shelve", "anna")
     assert (body["accepted"], body["arguments"]["level"]) == (True, "R3")
     refused = desk.command("shelve", detector="x", level="R3", duration_s=60, **WHY)
@@ -137,16 +137,26 @@ def test_no_user_names_a_topic_of_his_own(desk):
 def test_a_pure_exercise_answers_in_its_own_lane():
     desk = Desk({"id": "d", "simulated": True})
     entry, _ = answer_of(desk.command("report", text="x"))
-    assert entry.lane is Lane.EXERCISE_ALARMS
+    assert entry.lane is Lane.EXERCISE_RESTRICTED
     assert {entry.lane for outputs in desk.told for entry in outputs.entries} == {
-        Lane.EXERCISE_ALARMS
+        Lane.EXERCISE_ALARMS,
+        Lane.EXERCISE_RESTRICTED,
     }
+
+
+def test_what_is_restricted_has_numbers_of_its_own():
+    desk = Desk({"id": "d"})
+    desk.doses(30.0)
+    (record,) = desk.alarms().values()
+    told = desk.command("assess", occurrence=record.occurrence, note="x").entries
+    assert {entry.lane for entry in told} == {Lane.RESTRICTED}
+    assert {entry.topic.partition("/")[0] for entry in told} == {"assessment", "command"}
 
 
 def test_a_report_beside_live_detectors_is_live():
     desk = Desk({"id": "d", "simulated": True}, {"id": "e"})
     outputs = desk.command("report", text="x")
-    assert {entry.lane for entry in outputs.entries} == {Lane.ALARMS}
+    assert {entry.lane for entry in outputs.entries} == {Lane.ALARMS, Lane.RESTRICTED}
 
 
 # What is medical.
@@ -161,7 +171,7 @@ def test_an_assessment_has_a_topic_of_its_own_and_is_nowhere_else(desk):
         disposition="innocent_medical", nuclides="I-131", note="thyroid",
     )  # fmt: skip
     (entry,) = [entry for entry in outputs.entries if entry.topic.startswith("assessment/")]
-    assert (entry.lane, entry.topic) == (Lane.ALARMS, f"assessment/{record.occurrence}")
+    assert (entry.lane, entry.topic) == (Lane.RESTRICTED, f"assessment/{record.occurrence}")
     body = json.loads(entry.body)
     assert (body["disposition"], body["nuclides"]) == ("innocent_medical", "I-131")
     assert (body["note"], body["actor"], body["number"]) == ("thyroid", "anna", 1)
@@ -193,7 +203,7 @@ def test_an_assessment_of_an_exercise_stays_in_it():
     (record,) = [one for one in desk.alarms().values() if one.detector == "d"]
     outputs = desk.command("assess", occurrence=record.occurrence, disposition="exercise")
     (entry,) = [entry for entry in outputs.entries if entry.topic.startswith("assessment/")]
-    assert entry.lane is Lane.EXERCISE_ALARMS
+    assert entry.lane is Lane.EXERCISE_RESTRICTED
 
 
 # What is kept for a restart.

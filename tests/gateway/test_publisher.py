@@ -15,13 +15,14 @@ import pytest
 
 from config.models import Sink, Tls
 from gateway.backoff import BackOffLimits
-from gateway.delivery import Pace, SinkReader
+from gateway.delivery.reader import Pace, SinkReader
 from gateway.documents import DocumentStore
-from gateway.journal import Journal
-from gateway.journal_record import JournalLimits
+from gateway.journal.journal import Journal
+from gateway.journal.record import JournalLimits
 from gateway.mqtt import Broker, parse_broker, topic_error
-from gateway.publisher import Publisher
-from gateway.publisher_values import PublisherState, Remote, Roots
+from gateway.publisher.publisher import Publisher
+from gateway.publisher.trouble import SILENT_TAKEOVERS
+from gateway.publisher.values import PublisherState, Remote, Roots
 from gateway.values import Document, Entry, Lane
 
 ROOTS = Roots("dosegate/v1", "dosegate-exercise/v1")
@@ -233,7 +234,7 @@ async def test_what_is_too_large_for_the_broker_is_set_aside(
     tmp_path: Path, mosquitto: Any, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MQTT 5 brokers say how much they take, 3.1.1 ones only close the connection."""
-    monkeypatch.setattr("gateway.publisher.LIMITS", QUICK)
+    monkeypatch.setattr("gateway.publisher.publisher.LIMITS", QUICK)
     mosquitto.start("max_packet_size 2000")
     large = Entry(Lane.SAMPLES, "detector/d0/sample", b'{"n":0,"pad":"%b"}' % (b"x" * 5000))
     async with (
@@ -337,7 +338,7 @@ async def test_a_silent_broker_is_given_up(
     tmp_path: Path, mosquitto: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stopped process keeps its connections open and answers nothing."""
-    monkeypatch.setattr("gateway.publisher.PUBACK_S", 0.3)
+    monkeypatch.setattr("gateway.publisher.window.Window.patience_s", lambda *_: 0.3)
     mosquitto.start()
     async with bench(tmp_path, mosquitto.url) as it:
         await until(lambda: it.publisher.counters.acknowledged == 1)
@@ -407,11 +408,32 @@ async def test_tls_is_verified_and_the_reason_for_a_refusal_told(
     mosquitto.start(f"certfile {certificate}", f"keyfile {key}")
     url = mosquitto.url.replace("mqtt://", "mqtts://")
     async with bench(tmp_path / "stranger", url) as it:
-        await until(lambda: "CERTIFICATE_VERIFY_FAILED" in it.publisher.counters.last_error)
+        await until(lambda: "unknown CA" in it.publisher.counters.last_error)
         assert it.publisher.counters.connects == 0
     async with bench(tmp_path / "friend", url, tls=Tls(ca_file=str(certificate))) as it:
         it.journal.append(samples(1, 100))
         await it.drained(100)
+
+
+@real_broker
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_two_with_one_client_id_do_not_fight_for_ever(
+    tmp_path: Path, mosquitto: Any, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mosquitto 2.0 does not say in MQTT 3.1.1 why it closes a connection."""
+    monkeypatch.setattr("gateway.publisher.publisher.LIMITS", QUICK)
+    mosquitto.start()
+    settings = {"client_id": "twin", "protocol": protocol}
+    async with (
+        bench(tmp_path / "a", mosquitto.url, **settings) as one,
+        bench(tmp_path / "b", mosquitto.url, **settings) as other,
+    ):
+        await until(
+            lambda: one.publisher.notices.in_conflict or other.publisher.notices.in_conflict
+        )
+        loser = one if one.publisher.notices.in_conflict else other
+        assert loser.publisher.counters.state is PublisherState.WAITING
+        assert loser.publisher.counters.connects <= SILENT_TAKEOVERS + 1
 
 
 def self_signed(directory: Path) -> tuple[Path, Path]:

@@ -28,6 +28,8 @@ MAY = {
     "new_wearer": {"custodian", "assessor"},
     "duty": {"officer", "operator", "custodian", "assessor"},
     "stop_exercise": {"exercise_leader", "assessor"},
+    "resend": set(ROLES),
+    "history": set(ROLES),
 }
 """As to a radiation alarm of level R3 of an own detector; domain: officers acknowledge their own,
 the centre acknowledges and shelves, the assessor decides, the custodian maintains."""

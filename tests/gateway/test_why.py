@@ -13,14 +13,14 @@ from gateway import cli
 from gateway.alarms.record import AlarmEvent, AlarmRecord, Change, LevelReached, Rule
 from gateway.alarms.watcher import Standing
 from gateway.explanation import worded
-from gateway.journal_file import JournalUnusable
-from gateway.journal_look import JournalLook, journal_outputs
+from gateway.journal.file import JournalUnusable
+from gateway.journal.look import JournalLook, journal_outputs
 from gateway.values import Answer, Command, Entry, Instant, Lane, Measured, Outputs
 from gateway.verbs.virtual import VirtualPlay
 from gateway.verbs.why import moment_of
-from gateway.wire import SAMPLE, Told
-from gateway.wire_alarms import ANSWER, WATCH, Answered, Watch, encode_event
-from gateway.wire_table import dump
+from gateway.wire.alarms import ANSWER, WATCH, Answered, Watch, encode_event
+from gateway.wire.table import dump
+from gateway.wire.wire import SAMPLE, Told
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ROOT / "config" / "examples" / "scenarios"

@@ -21,12 +21,15 @@ from drivers.api import (
     Verified,
 )
 from drivers.errors import FrameError, Reject
-from gateway import wire, wire_alarms
+from gateway.clock_state import ClockState, ClockTold
 from gateway.pipeline import Arrived, Commanded, Pipeline, Ticked
 from gateway.reference import MESSAGES
 from gateway.values import Command, Instant, Measured
-from gateway.wire_table import TIME_PATTERN, Key, Kind, Table, dump, iso
+from gateway.wire import alarms as wire_alarms
+from gateway.wire import wire
+from gateway.wire.table import TIME_PATTERN, Key, Kind, Table, dump, iso
 
+CLOCK = ClockTold(ClockState.UNKNOWN, 0.0)
 NOW = Instant(1_780_000_000.5, 500.0)
 INFO = DriverInfo(
     "made-up", "made up", "listener", ("Portal Monitor",), ("serial",), tuple(Channel),
@@ -131,13 +134,18 @@ def test_the_rest_is_valid():
     others = [
         wire.POST.encode(Post(id="p", names={"en": "Gate"}, latitude=1.0)),
         wire.STATUS.encode(wire.Status("online", "1", 3, NOW, (("alarms", 9),), "ab")),
-        wire.HEARTBEAT.encode(wire.Heartbeat(1, 2, NOW, (("alarms", 1),), 0, "", (("c", 0),))),
+        wire.HEARTBEAT.encode(
+            wire.Heartbeat(1, 2, NOW, (("alarms", 1),), 0, "", (("c", 0),), CLOCK)
+        ),
         wire.HEALTH.encode(
             {
                 "alarms": {"stale": 1},
                 "alarm_sources": {"d dose_rate": 3},
-                "gateway": {"a": 1.5},
+                "process": {"a": 1.5},
+                "clock": {"state": "unknown", "offset_s": 0.0},
                 "journal": {},
+                "sinks": {"hall.state": "online", "hall.rate_bytes_s": None},
+                "commands": {"executed": 1},
                 "rejects": {},
             }
         ),

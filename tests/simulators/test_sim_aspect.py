@@ -1,7 +1,9 @@
 """The simulated Aspect portal with the real driver in virtual time."""
 
 import random
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,9 @@ class Lane:
 
     def position(self, at_s: float) -> None:
         return None
+
+    def on_since(self, at_s: float) -> float | None:
+        return 0.0
 
 
 def play(
@@ -157,3 +162,137 @@ def test_a_part_of_a_block() -> None:
 def test_bad_settings(settings: dict[str, Value]) -> None:
     with pytest.raises(ValueError, match=r"colour|direction|interval"):
         create(settings, random.Random(1))
+
+
+ROOT = Path(__file__).resolve().parents[2]
+VECTORS = tomllib.loads((ROOT / "tests/data/vectors/aspect-rpm-modbus-tcp.toml").read_text("utf-8"))
+
+
+class Printed(Lane):
+    """100 gamma counts and a neutron each second interval, then 400 and 9 while occupied."""
+
+    def gamma_counts(self, from_s: float, to_s: float, part: int = 0) -> int:
+        return 400 if self.occupied(from_s) else 100
+
+    def neutron_counts(self, from_s: float, to_s: float, part: int = 0) -> int:
+        return 9 if self.occupied(from_s) else int(from_s) % 2
+
+    def speed_m_s(self, at_s: float) -> float:
+        return 2.5
+
+
+def words(text: str) -> tuple[int, ...]:
+    return tuple(int(each, 16) for each in text.split())
+
+
+def test_registers_are_those_of_the_vector() -> None:
+    """An occupied portal with gamma Alarm1, neutron Alarm2, 2.5 m/s in an unknown direction."""
+    (vector,) = (each for each in VECTORS["monitor"] if each["name"].startswith("occupied"))
+    settings: dict[str, Value] = {
+        "n_sigma": 9.0,
+        "neutron_bits": 0x02,
+        "direction": "unknown",
+        "first_counter": 65534,
+        "uptime_s": 65.536 - 32.0,
+    }
+    portal = create(settings, random.Random(1))
+    told = portal.read(32.0, 3, 100, 21, Printed((30.0, 40.0)))
+    assert not isinstance(told, int)
+    assert tuple(told[0]) == words(vector["registers"])
+
+
+@pytest.mark.parametrize("vector", VECTORS["request"], ids=lambda vector: vector["block"])
+def test_documented_requests_are_answered(vector: dict[str, str]) -> None:
+    request = bytes.fromhex(vector["bytes"])
+    function, address, count = (request[0], *(int.from_bytes(request[k : k + 2]) for k in (1, 3)))
+    told = create({}, random.Random(1)).read(1.0, function, address, count, Lane())
+    assert not isinstance(told, int)
+    assert len(told[0]) == count
+
+
+def test_time_of_its_own_wraps_and_drifts() -> None:
+    def elapsed(at_s: float, **settings: Value) -> int:
+        portal = create(settings, random.Random(1))
+        told = portal.read(at_s, 3, 100, 2, Lane())
+        assert not isinstance(told, int)
+        low, high = told[0]
+        return low | high << 16
+
+    assert elapsed(12.5) == 12_500
+    assert elapsed(100.0, clock_ppm=1000.0) == 100_100
+    assert elapsed(2.0, uptime_s=4_294_967.295) == 1_999
+    events, _ = play({"uptime_s": 4_294_967.295 - 30}, (20.3, 24.0), (40.0, 47.0))
+    assert [each.number for each in passages(events)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("setting", "address", "value"),
+    [("mark", 118, 4), ("outputs", 120, 0x0100), ("gamma_bits", 103, 0xA500)],
+)
+def test_what_nobody_explains_is_sent_as_set(setting: str, address: int, value: int) -> None:
+    portal = create({setting: value, "learning_s": 0.0}, random.Random(1))
+    told = portal.read(5.0, 3, address, 1, Lane())
+    ready = 0x0080 if setting == "gamma_bits" else 0
+    assert told == ((value | ready,), {})
+    assert create({"identifier": 7}, random.Random(1)).read(5.0, 3, 2, 1, Lane()) == ((7,), {})
+
+
+def test_more_beams_than_one() -> None:
+    portal = create({"beams": 0x0F}, random.Random(1))
+    told = portal.read(25.0, 3, 102, 1, Lane((20.0, 30.0)))
+    assert told == ((0x004F,), {})
+
+
+STATES = {
+    "tamper": ("tamper.open", 1),
+    "battery_low": ("device_fault.battery_low", 1),
+    "fault": ("device_fault.error", 1),
+    "over_range": ("gamma_counts", None),
+    "dead_channel": ("device_fault.background_low", 1),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_states_are_in_the_registers(state: str) -> None:
+    portal = create({"gamma_low": 20.0, "background_s": 2.0}, random.Random(1))
+    session = VirtualSession(
+        aspect_rpm_modbus_tcp, aspect_rpm_modbus_tcp.create({}), portal, Lane()
+    )
+    name, value = STATES[state]
+    before = [each for _, each in session.run(20.0) if isinstance(each, Sample)][-1]
+    portal.set_state(state, on=True)
+    during = [each for _, each in session.run(30.0) if isinstance(each, Sample)][-1]
+    portal.set_state(state, on=False)
+    after = [each for _, each in session.run(40.0) if isinstance(each, Sample)][-1]
+    assert readings(during)[name] == value
+    assert readings(before)[name] == readings(after)[name] != value
+    assert (readings(during)["device_alarm.gamma_overload"] == 1) is (state == "over_range")
+
+
+class Switched(Lane):
+    """Off from 30 s to 35 s."""
+
+    def on_since(self, at_s: float) -> float | None:
+        if 30 <= at_s < 35:
+            return None
+        return 0.0 if at_s < 30 else 35.0
+
+
+def test_a_power_cycle_starts_its_time_and_its_counter_anew() -> None:
+    portal, lane = create({"first_counter": 40, "uptime_s": 1e5}, random.Random(1)), Switched()
+    before = portal.read(29.0, 3, 100, 18, lane)
+    assert not isinstance(before, int)
+    assert (before[0][0] | before[0][1] << 16, before[0][17]) == (100_029_000, 40)
+    after = portal.read(35.5, 3, 100, 21, lane)
+    assert not isinstance(after, int)
+    assert (after[0][0], after[0][3], after[0][17], after[0][20]) == (500, 0, 0, 0x0040)
+    later = portal.read(36.1, 3, 100, 21, lane)
+    assert not isinstance(later, int)
+    assert later[0][3] == 0x0080
+
+
+def test_alarm_2_makes_a_passage_alarmed() -> None:
+    events, _ = play({"gamma_bits": 0x02}, (20.3, 24.0))
+    assert [each.gamma_alarm for each in passages(events)] == [True]
+    _, heard = play({"gamma_bits": 0x02}, (20.3, 24.0))
+    assert {each.says.get("device_alarm.gamma") for each in heard[2:]} == {1}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -443,3 +444,18 @@ def test_who_stays_in_the_lane_does_not_teach_the_background() -> None:
 def test_unknown_settings_are_refused() -> None:
     with pytest.raises(ValidationError, match="peroid_s"):
         create({"peroid_s": 1}, Random(1))
+
+
+def test_a_clock_of_its_own_that_is_wrong_and_drifts() -> None:
+    settings = {"clock": True, "clock_offset_s": -60, "clock_ppm": 1000, "period_s": 1}
+    samples = Bench("PRD", detector={"settings": settings}).until(100.0)
+    times = [each.device_time for each in samples if isinstance(each, Sample)]
+    assert times[0] == datetime(2026, 6, 1, 11, 59, 1, 1000, tzinfo=UTC)
+    assert times[-1] == datetime(2026, 6, 1, 12, 0, 40, 100_000, tzinfo=UTC)
+    usual = Bench("PRD").until(5.0)
+    assert all(isinstance(each, Sample) and each.device_time is None for each in usual)
+
+
+def test_a_clock_that_is_set_must_be_told() -> None:
+    with pytest.raises(ValidationError, match="clock = true"):
+        create({"clock_ppm": 20.0}, Random(1))

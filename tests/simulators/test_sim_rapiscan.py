@@ -12,7 +12,9 @@ import pytest
 from drivers.api import Flag, Output, Passage, Position, Sample
 from drivers.rapiscan import Rapiscan
 from simulators.api import Emission
-from simulators.rapiscan import GammaAlarm, Setting, create
+from simulators.instrument_settings import Setting
+from simulators.rapiscan import create
+from simulators.rapiscan_rule import GammaAlarm
 
 SAMPLES = Path(__file__).resolve().parents[2].parent / "shared" / "samples" / "rpm"
 
@@ -54,6 +56,9 @@ class Lane:
 
     def position(self, at_s: float) -> Position | None:
         return None
+
+    def on_since(self, at_s: float) -> float | None:
+        return 0.0
 
 
 def play(lane: Lane, to_s: float, **settings: Setting) -> list[Emission]:

@@ -1,4 +1,4 @@
-"""The simulated world against closed formulas and the tables of its acceptance scenarios."""
+"""What the simulated world does, by closed formulas; its figures are in test_physics_*."""
 
 import math
 from pathlib import Path
@@ -6,7 +6,6 @@ from random import Random
 
 import pytest
 
-from config.nuclides import NUCLIDES
 from config.scenario import Rain, Scenario, Source, load_scenario
 from drivers import registry
 from drivers.api import DriverInfo, Verified
@@ -18,7 +17,6 @@ from simulators.world import UnknownDetector, World
 
 Table = dict[str, object]
 QUIET: Table = {"dose_rate": "0 µSv/h"}
-AT_S = 2000.0
 
 
 def scenario(**tables: object) -> Scenario:
@@ -33,122 +31,6 @@ def prd(**settings: object) -> Table:
 
 def only(seed: int = 1, **tables: object) -> DetectorField:
     return World(scenario(**tables), seed).field("d")
-
-
-# source, distance m, speed m/s, then: peak µSv/h, FWHM s, time above 0.5 µSv/h, net counts at
-# 100 cps per µSv/h in the best 1 s, best 2 s and the whole pass, and the dose in µSv.
-PASSES = {
-    "P1": ("Cs-137", 0.5, 1, 0.5, 1.2, 0.185, 0.83, 0, 13.5, 18.1, 24.2, 6.7e-5),
-    "P2": ("Cs-137", 0.6, 1, 1, 1.2, 0.055, 1.67, 0, 5.0, 8.1, 14.5, 4.0e-5),
-    "P3": ("Cs-137", 10, 1, 1, 1.2, 0.924, 1.67, 1.53, 83, 135, 242, 6.7e-4),
-    "P4": ("Cs-137", 100, 1, 2, 1.2, 2.31, 3.33, 6.34, 224, 416, 1210, 3.4e-3),
-    "P5": ("Cs-137", 370, 1, 2, 1.2, 8.55, 3.33, 13.4, 830, 1540, 4475, 1.2e-2),
-    "P6": ("Cs-137", 1000, 1, 3, 2.2, 10.3, 2.73, 12.1, 984, 1772, 4398, 1.2e-2),
-    "P7": ("Cs-137", 1000, 1, 5, 8.33, 3.70, 1.20, 3.04, 308, 457, 697, 1.9e-3),
-    "P8": ("Cs-137", 1000, 1, 5, 13.9, 3.70, 0.72, 1.82, 252, 326, 418, 1.2e-3),
-    "P9": ("Cs-137", 1e4, 1, 10, 13.9, 9.24, 1.44, 6.02, 808, 1259, 2088, 5.8e-3),
-    "P10": ("Co-60", 100, 1, 3, 2.2, 3.93, 2.73, 7.15, 377, 679, 1685, 4.7e-3),
-    "P11": ("Ir-192", 1e5, 1, 20, 13.9, 34.7, 2.88, 23.8, 3342, 6069, 15700, 4.4e-2),
-    "P12": ("Am-241", 1000, 1, 1, 1.2, 6.1, 1.67, 5.58, 549, 891, 1597, 4.4e-3),
-    "P13": ("Tc-99m", 740, 0.44, 1, 1.2, 7.07, 1.67, 6.04, 636, 1032, 1850, 5.1e-3),
-    "P14": ("F-18", 370, 0.50, 1, 1.2, 30.6, 1.67, 12.9, 2759, 4473, 8020, 2.2e-2),
-    "P15": ("I-131", 3700, 0.60, 1, 1.2, 146, 1.67, 28.4, 13140, 21300, 38180, 0.11),
-    "P16": ("I-131", 400, 0.60, 2, 1.2, 3.94, 3.33, 8.75, 383, 710, 2064, 5.7e-3),
-}
-
-
-def walked(row: str) -> DetectorField:
-    """A pass of the table, closest at AT_S; P12 uses the constant from 20 keV up, 6.1."""
-    nuclide, mbq, shielding, distance, speed = PASSES[row][:5]
-    source: Table = {
-        "id": "s",
-        "nuclide": nuclide,
-        "activity": f"{mbq} MBq",
-        "kind": "patient" if shielding != 1 else "bare",
-        "pass": {"past": "d", "closest_m": distance, "speed": f"{speed} m/s", "at_s": AT_S},
-    }
-    if nuclide == "Am-241":
-        source["constant"] = 6.1
-    return only(background=QUIET, detector=[prd()], source=[source])
-
-
-def above(field: DetectorField, level: float) -> float:
-    """Seconds above a level, from the field itself."""
-    if field.dose_rate(AT_S) <= level:
-        return 0.0
-    inside, outside = AT_S, AT_S + 100.0
-    for _ in range(60):
-        middle = (inside + outside) / 2
-        if field.dose_rate(middle) > level:
-            inside = middle
-        else:
-            outside = middle
-    return 2 * (inside - AT_S)
-
-
-@pytest.mark.parametrize("row", PASSES)
-def test_the_pass_table(row: str) -> None:
-    peak, width, time_above, best_1, best_2, whole, dose = PASSES[row][5:]
-    field = walked(row)
-    highest = field.dose_rate(AT_S)
-    assert highest == pytest.approx(peak, rel=0.01)
-    assert above(field, highest / 2) == pytest.approx(width, abs=0.006)
-    assert above(field, 0.5) == pytest.approx(time_above, rel=0.005, abs=0.01)
-    assert field.expected_gamma(AT_S - 0.5, AT_S + 0.5) == pytest.approx(best_1, rel=0.01)
-    assert field.expected_gamma(AT_S - 1, AT_S + 1) == pytest.approx(best_2, rel=0.01)
-    counts = field.expected_gamma(0, 2 * AT_S)
-    assert counts == pytest.approx(whole, rel=0.005)
-    assert counts / 100 / 3600 == pytest.approx(dose, rel=0.045)  # two figures
-
-
-@pytest.mark.parametrize("row", PASSES)
-def test_a_thousand_passes_have_the_mean_and_scatter_of_poisson(row: str) -> None:
-    field = walked(row)
-    whole = float(PASSES[row][10])
-    drawn = [field.gamma_counts(0, 2 * AT_S) for _ in range(1000)]
-    mean = sum(drawn) / 1000
-    assert abs(mean - field.expected_gamma(0, 2 * AT_S)) < 4 * math.sqrt(whole / 1000)
-    more = drawn + [field.gamma_counts(0, 2 * AT_S) for _ in range(4000)]
-    centre = sum(more) / 5000
-    variance = sum((count - centre) ** 2 for count in more) / 4999
-    assert variance == pytest.approx(centre, rel=0.10)
-
-
-DISTANCES = [
-    ("Cs-137", "0.5 MBq", None, (0.30, 0.048, 0.021, None)),
-    ("Cs-137", "1 MBq", None, (0.43, 0.068, 0.030, None)),
-    ("Cs-137", "100 MBq", None, (4.3, 0.68, 0.30, 0.010)),
-    ("Cs-137", "1 GBq", None, (13.6, 2.15, 0.96, 0.030)),
-    ("Cs-137", "100 GBq", None, (136, 21.5, 9.6, 0.30)),
-    ("Co-60", "30 GBq", None, (146, 23, 10.3, 0.33)),
-    ("Ir-192", "1 TBq", None, (527, 83, 37, 1.2)),
-    ("Se-75", "200 GBq", None, (162, 25.7, 11.5, 0.36)),
-    ("Am-241", "1 GBq", 6.1, (3.5, 0.55, 0.25, None)),
-]
-
-
-@pytest.mark.parametrize(("nuclide", "activity", "constant", "distances"), DISTANCES)
-def test_the_distance_table(
-    nuclide: str, activity: str, constant: float | None, distances: tuple[float | None, ...]
-) -> None:
-    for level, distance in zip((0.5, 20, 100, 1e5), distances, strict=True):
-        if distance is None:
-            continue
-        source: Table = {"id": "s", "nuclide": nuclide, "activity": activity}
-        source |= {"at": {"x": 0, "y": distance}} | ({"constant": constant} if constant else {})
-        field = only(background=QUIET, detector=[prd()], source=[source])
-        figures = len(str(distance).strip("0.").replace(".", ""))
-        assert field.dose_rate(1) == pytest.approx(level, rel=0.1 if figures < 2 else 0.06)
-
-
-def test_dose_rate_constants_at_one_metre() -> None:
-    given = {"Cs-137": 92.4, "Co-60": 354, "Ir-192": 139, "Am-241": 5.3, "Se-75": 66.0}
-    given |= {"I-131": 65.7, "Tc-99m": 21.7, "F-18": 166}
-    for name, constant in given.items():
-        assert NUCLIDES[name].constant == constant
-        source = {"id": "s", "nuclide": name, "activity": "1 GBq", "at": {"x": 0, "y": 0, "z": 1}}
-        field = only(background=QUIET, detector=[prd()], source=[source])
-        assert field.dose_rate(5.0) == pytest.approx(constant)
 
 
 def test_counts_equal_the_integral_of_the_rate_on_any_way() -> None:
@@ -178,25 +60,6 @@ def test_nothing_is_nearer_than_the_guard() -> None:
     assert field.dose_rate(1) == pytest.approx(0.0924 * 1e4)
 
 
-@pytest.mark.parametrize("mean", [0.05, 0.9, 3.0, 9.99, 10.01, 30.0, 200.0, 999.0])
-def test_the_sampler_is_exact(mean: float) -> None:
-    """Pearson's chi square against the exact probabilities, in cells of 20 and more."""
-    rng = Random(7)
-    draws = 20_000
-    seen: dict[int, int] = {}
-    for _ in range(draws):
-        count = poisson(rng, mean)
-        seen[count] = seen.get(count, 0) + 1
-    chi, cells, expected, observed = 0.0, 0, 0.0, 0
-    for count in range(max(seen) + 50):
-        expected += draws * math.exp(count * math.log(mean) - mean - math.lgamma(count + 1))
-        observed += seen.get(count, 0)
-        if expected >= 20:
-            chi += (observed - expected) ** 2 / expected
-            cells, expected, observed = cells + 1, 0.0, 0
-    assert chi < cells + 4 * math.sqrt(2 * cells)
-
-
 def test_a_mean_of_zero_and_what_is_no_mean() -> None:
     assert poisson(Random(1), 0.0) == 0
     for wrong in (-1.0, math.nan, math.inf):
@@ -221,26 +84,6 @@ def test_detectors_do_not_disturb_each_others_numbers() -> None:
         mixed.append(both.field("d").gamma_counts(second, second + 1))
     alone = only(detector=[prd()])
     assert mixed == [alone.gamma_counts(second, second + 1) for second in range(20)]
-
-
-@pytest.mark.parametrize(
-    ("true_cps", "registered", "tolerance"),
-    [(2_320, 1839, 2), (26_783, 1839, 2), (382, 368, 1), (48_897, 368, 1), (100_000, 4.54, 0.01),
-     (10_000, 3679, 1)],
-)  # fmt: skip
-def test_fold_over_of_the_fixed_tube(true_cps: float, registered: float, tolerance: float) -> None:
-    """A paralysable counter with 100 µs, at 1 cps per µSv/h, without background."""
-    script = {"points": [{"t": 0, "gamma_rate": f"{true_cps} cps"}]}
-    field = only(detector=[prd(archetype="AREA", script=script)])
-    assert field.expected_gamma(0, 2) / 2 == pytest.approx(registered, abs=tolerance)
-
-
-def test_other_counters_saturate() -> None:
-    """Non-paralysable: 1/τ is never passed; a backpack stops at 60 000 cps."""
-    script = {"points": [{"t": 0, "gamma_rate": "1e9 cps"}]}
-    field = only(detector=[prd(script=script, dead_time={"tau_us": 100})])
-    assert field.expected_gamma(0, 1) == pytest.approx(1e4, rel=1e-4)
-    assert only(detector=[prd(archetype="BP", script=script)]).expected_gamma(0, 1) == 60_000
 
 
 def test_losses_are_integrated_over_a_pass() -> None:

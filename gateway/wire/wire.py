@@ -1,0 +1,557 @@
+"""The public contract, version 1: what is published, by topic, as field tables.
+
+Encoder, JSON Schemas, AsyncAPI document and reference all come from the tables below. Names are
+the same on MQTT, in JSON lines, in exports and in schemas.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from datetime import date
+from operator import attrgetter
+from typing import Final
+
+from config.models import Post
+from drivers.api import Channel, Flag, Identity, PassageFlag, Position, Quantity, Reading
+from drivers.errors import DriverError, Reject
+from gateway.clock_state import ClockState, ClockTold
+from gateway.values import Instant, Lane, Measured, PassageRecord
+from gateway.wire.table import Key, Kind, Table, iso
+
+SCHEMA: Final = "dosegate/1"
+
+
+def _all_but_value(reading: Reading) -> Hashable:
+    """What an instrument says again and again with another number and other digits of its own."""
+    return (
+        reading.channel,
+        reading.unit,
+        reading.quantity,
+        reading.flags,
+        reading.lower_bound,
+        reading.window_s,
+        reading.part,
+        reading.independent,
+    )
+
+
+READING: Final = Table[Reading](
+    "reading",
+    "One number of one instrument.",
+    (
+        Key(
+            "channel", Kind.TEXT, "What it is about", attrgetter("channel"), choices=tuple(Channel)
+        ),
+        Key(
+            "value",
+            Kind.NUMBER,
+            "The number in `unit`; null exactly when there is none",
+            attrgetter("value"),
+            nullable=True,
+        ),
+        Key("unit", Kind.TEXT, "µSv/h, µSv, 1/s, count, ... or 1 for states", attrgetter("unit")),
+        Key(
+            "quantity",
+            Kind.TEXT,
+            "Physical quantity",
+            attrgetter("quantity"),
+            nullable=True,
+            choices=tuple(Quantity),
+        ),
+        Key("flags", Kind.LIST, "Quality", lambda r: list(r.flags), choices=tuple(Flag)),
+        Key(
+            "lower_bound",
+            Kind.NUMBER,
+            "The true value is at least this, in `unit`",
+            attrgetter("lower_bound"),
+            nullable=True,
+        ),
+        Key(
+            "window_s",
+            Kind.NUMBER,
+            "Time the instrument has counted or averaged over; null: unknown",
+            attrgetter("window_s"),
+            unit="s",
+            nullable=True,
+        ),
+        Key("raw", Kind.TEXT, "The instrument's own digits and unit", attrgetter("raw")),
+        Key("part", Kind.TEXT, "Detector or sub-channel inside it", attrgetter("part")),
+        Key(
+            "independent",
+            Kind.BOOLEAN,
+            "Counts that share no instant with the reading before",
+            attrgetter("independent"),
+        ),
+    ),
+    varies=("value", "raw"),
+    rest=_all_but_value,
+)
+
+POSITION: Final = Table[Position](
+    "position",
+    "Where the instrument said it was (WGS84).",
+    (
+        Key("latitude", Kind.NUMBER, "Latitude, north positive", attrgetter("latitude"), unit="°"),
+        Key(
+            "longitude", Kind.NUMBER, "Longitude, east positive", attrgetter("longitude"), unit="°"
+        ),
+        Key("altitude", Kind.NUMBER, "Altitude", attrgetter("altitude_m"), unit="m", nullable=True),
+        Key("accuracy", Kind.NUMBER, "Accuracy", attrgetter("accuracy_m"), unit="m", nullable=True),
+        Key("satellites", Kind.INTEGER, "Satellites", attrgetter("satellites"), nullable=True),
+        Key("hdop", Kind.NUMBER, "Dilution of precision", attrgetter("hdop"), nullable=True),
+        Key("age", Kind.NUMBER, "Age when measured", attrgetter("age_s"), unit="s"),
+        Key("source", Kind.TEXT, "Who gave it", attrgetter("source")),
+    ),
+)
+
+
+def encode_position(position: Position | None) -> dict[str, object] | None:
+    """A position, or null."""
+    return None if position is None else POSITION.encode(position)
+
+
+def wall_or_null(instant: Instant | None) -> str | None:
+    """The wall time of an instant, or null."""
+    return None if instant is None else iso(instant.wall)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A normalised value on its way out; its times are null where there was no clock."""
+
+    value: Measured
+    dated: bool = True
+
+
+SAMPLE: Final = Table[Told](
+    "sample",
+    "What one instrument said at one instant.",
+    (
+        Key("detector", Kind.TEXT, "Id from the configuration", lambda t: t.value.detector),
+        Key(
+            "time",
+            Kind.TIME,
+            "When it was measured",
+            lambda t: iso(t.value.at.wall) if t.dated or not t.value.time_estimated else None,
+            nullable=True,
+        ),
+        Key(
+            "time_estimated",
+            Kind.BOOLEAN,
+            "True: by the gateway's clock; false: by the instrument's",
+            lambda t: t.value.time_estimated,
+        ),
+        Key(
+            "arrived",
+            Kind.TIME,
+            "When its bytes arrived",
+            lambda t: iso(t.value.arrived.wall) if t.dated else None,
+            nullable=True,
+        ),
+        Key(
+            "readings",
+            Kind.LIST,
+            "All numbers of the frame",
+            lambda t: [READING.encode(reading) for reading in t.value.readings],
+            of=READING,
+            members=attrgetter("value.readings"),
+        ),
+        Key("flags", Kind.LIST, "Quality", lambda t: list(t.value.flags), choices=tuple(Flag)),
+        Key(
+            "position",
+            Kind.OBJECT,
+            "Where it was measured, if the instrument knows",
+            lambda t: encode_position(t.value.position),
+            nullable=True,
+            of=POSITION,
+        ),
+        Key(
+            "occupied",
+            Kind.BOOLEAN,
+            "Portals: whether the lane is occupied",
+            lambda t: t.value.occupied,
+            nullable=True,
+        ),
+    ),
+    kind="sample",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PassageTold:
+    """A passage on its way out; its times are null where there was no clock."""
+
+    value: PassageRecord
+    dated: bool = True
+    statistic: tuple[tuple[str, float | int | str], ...] = ()
+
+    def time(self, instant: Instant | None) -> str | None:
+        """One of its times."""
+        return wall_or_null(instant) if self.dated else None
+
+
+def _of_passage(name: str) -> "attrgetter[object]":
+    return attrgetter(f"value.passage.{name}")
+
+
+PASSAGE: Final = Table[PassageTold](
+    "passage",
+    "One occupancy of a portal.",
+    (
+        Key("detector", Kind.TEXT, "Id from the configuration", attrgetter("value.detector")),
+        Key(
+            "time",
+            Kind.TIME,
+            "When it was told",
+            lambda p: p.time(p.value.arrived),
+            nullable=True,
+        ),
+        Key(
+            "number",
+            Kind.INTEGER,
+            "The portal's own number, null if missed",
+            _of_passage("number"),
+            nullable=True,
+        ),
+        Key("start", Kind.TIME, "Start", lambda p: p.time(p.value.start), nullable=True),
+        Key("end", Kind.TIME, "End", lambda p: p.time(p.value.end), nullable=True),
+        Key("gamma_alarm", Kind.BOOLEAN, "The portal's decision", _of_passage("gamma_alarm")),
+        Key("neutron_alarm", Kind.BOOLEAN, "The portal's decision", _of_passage("neutron_alarm")),
+        Key(
+            "gamma_max",
+            Kind.NUMBER,
+            "Largest gamma value, on the basis named beside it",
+            _of_passage("gamma_max"),
+            nullable=True,
+        ),
+        Key(
+            "gamma_max_basis",
+            Kind.TEXT,
+            "5x200ms: counts of all detectors in five 200 ms intervals",
+            _of_passage("gamma_max_basis"),
+        ),
+        Key(
+            "neutron_max",
+            Kind.NUMBER,
+            "Largest neutron value",
+            _of_passage("neutron_max"),
+            nullable=True,
+        ),
+        Key("neutron_max_basis", Kind.TEXT, "Its basis", _of_passage("neutron_max_basis")),
+        Key(
+            "gamma_background",
+            Kind.NUMBER,
+            "Background, all detectors",
+            _of_passage("gamma_background"),
+            unit="1/s",
+            nullable=True,
+        ),
+        Key(
+            "neutron_background",
+            Kind.NUMBER,
+            "Background, all detectors",
+            _of_passage("neutron_background"),
+            unit="1/s",
+            nullable=True,
+        ),
+        Key("speed", Kind.NUMBER, "Speed", _of_passage("speed_m_s"), unit="m/s", nullable=True),
+        Key(
+            "statistic",
+            Kind.MAP,
+            "The gateway's own statistics, recorded beside the portal's decision",
+            lambda p: dict(p.statistic),
+        ),
+        Key(
+            "flags",
+            Kind.LIST,
+            "What is unusual",
+            lambda p: list(p.value.flags),
+            choices=tuple(PassageFlag),
+        ),
+    ),
+    kind="passage",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A rejected piece of input and where it came from."""
+
+    detector: str
+    error: DriverError
+
+
+REJECT: Final = Table[Rejected](
+    "reject",
+    "Input that did not become a value.",
+    (
+        Key("detector", Kind.TEXT, "Id from the configuration", attrgetter("detector")),
+        Key("reason", Kind.TEXT, "Why", attrgetter("error.reason"), choices=tuple(Reject)),
+        Key("detail", Kind.TEXT, "What exactly", attrgetter("error.detail")),
+        Key("line", Kind.INTEGER, "Line in the file", attrgetter("error.line"), nullable=True),
+        Key("offset", Kind.INTEGER, "Byte offset", attrgetter("error.offset"), nullable=True),
+        Key("raw", Kind.TEXT, "The bytes, as text with escapes", lambda r: printable(r.error.raw)),
+    ),
+    kind="reject",
+)
+
+
+def printable(raw: bytes) -> str:
+    """Bytes as harmless text: printable ASCII as it is, the rest as \\xNN."""
+    return "".join(chr(b) if 32 <= b < 127 and b != 92 else f"\\x{b:02x}" for b in raw)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorState:
+    """The state of one detector, with all its reasons."""
+
+    detector: str
+    state: str
+    reasons: tuple[str, ...]
+    since: Instant
+
+
+DETECTOR_STATES: Final = (
+    "ok",
+    "learning",
+    "degraded",
+    "stale",
+    "missing",
+    "fault",
+    "out_of_service",
+    "off_duty",
+)
+
+STATE: Final = Table[DetectorState](
+    "state",
+    "State of one detector.",
+    (
+        Key("detector", Kind.TEXT, "Id from the configuration", attrgetter("detector")),
+        Key("state", Kind.TEXT, "State", attrgetter("state"), choices=DETECTOR_STATES),
+        Key("reasons", Kind.LIST, "All reasons for it", lambda s: list(s.reasons)),
+        Key("since", Kind.TIME, "Since when", lambda s: iso(s.since.wall)),
+    ),
+    kind="state",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a detector."""
+
+    detector: str
+    identity: Identity
+    detector_class: str
+    post: str | None
+    driver: str
+    channels: tuple[str, ...]
+    verified: str
+    thresholds: tuple[tuple[str, float], ...]
+    platform: str
+    commissioned: str | None
+    calibration_due: date | None
+
+
+ABOUT: Final = Table[About](
+    "about",
+    "What a detector is.",
+    (
+        Key("detector", Kind.TEXT, "Id from the configuration", attrgetter("detector")),
+        Key("model", Kind.TEXT, "Model", attrgetter("identity.model"), nullable=True),
+        Key("serial", Kind.TEXT, "Serial number", attrgetter("identity.serial"), nullable=True),
+        Key("firmware", Kind.TEXT, "Firmware", attrgetter("identity.firmware"), nullable=True),
+        Key("class", Kind.TEXT, "N42.42 instrument class", attrgetter("detector_class")),
+        Key("post", Kind.TEXT, "Post it belongs to", attrgetter("post"), nullable=True),
+        Key("driver", Kind.TEXT, "Driver", attrgetter("driver")),
+        Key("channels", Kind.LIST, "Channels", lambda a: list(a.channels), choices=tuple(Channel)),
+        Key("verified", Kind.TEXT, "How well its bytes are known", attrgetter("verified")),
+        Key("settings", Kind.MAP, "Its own settings", lambda a: dict(a.identity.settings)),
+        Key("thresholds", Kind.MAP, "Levels in force", lambda a: dict(a.thresholds), unit="µSv/h"),
+        Key("platform", Kind.TEXT, "What carries it", attrgetter("platform")),
+        Key(
+            "commissioned",
+            Kind.TEXT,
+            "Source check at the site",
+            attrgetter("commissioned"),
+            nullable=True,
+        ),
+        Key(
+            "calibration_due",
+            Kind.TEXT,
+            "Day on which its calibration ends",
+            lambda a: None if a.calibration_due is None else a.calibration_due.isoformat(),
+            nullable=True,
+        ),
+    ),
+    kind="about",
+)
+
+POST: Final = Table[Post](
+    "post",
+    "A place.",
+    (
+        Key("post", Kind.TEXT, "Id", attrgetter("id")),
+        Key("names", Kind.MAP, "Display names by language", lambda p: dict(p.names)),
+        Key("callsign", Kind.TEXT, "Radio callsign", attrgetter("callsign"), nullable=True),
+        Key("zone", Kind.TEXT, "Zone", attrgetter("zone"), nullable=True),
+        Key("latitude", Kind.NUMBER, "", attrgetter("latitude"), unit="°", nullable=True),
+        Key("longitude", Kind.NUMBER, "", attrgetter("longitude"), unit="°", nullable=True),
+        Key("plan_x", Kind.NUMBER, "Site plan", attrgetter("plan_x_m"), unit="m", nullable=True),
+        Key("plan_y", Kind.NUMBER, "Site plan", attrgetter("plan_y_m"), unit="m", nullable=True),
+    ),
+    kind="post",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The gateway's own state."""
+
+    state: str
+    version: str
+    epoch: int
+    started: Instant
+    previous: tuple[tuple[str, int], ...]
+    configuration: str
+
+
+STATUS: Final = Table[Status](
+    "status",
+    "The gateway; also its last will, then with state lost.",
+    (
+        Key(
+            "state", Kind.TEXT, "State", attrgetter("state"), choices=("online", "stopping", "lost")
+        ),
+        Key("version", Kind.TEXT, "Version of dosegate", attrgetter("version")),
+        Key("epoch", Kind.INTEGER, "Rises at each start", attrgetter("epoch")),
+        Key("started", Kind.TIME, "Start", lambda s: iso(s.started.wall)),
+        Key("previous", Kind.MAP, "Last numbers of the epoch before", lambda s: dict(s.previous)),
+        Key("configuration", Kind.TEXT, "Hash of the configuration", attrgetter("configuration")),
+    ),
+    kind="status",
+)
+
+
+CLOCK: Final = Table[ClockTold](
+    "clock",
+    "How far the gateway's wall clock can be believed.",
+    (
+        Key(
+            "state",
+            Kind.TEXT,
+            "Whether the machine says that it is synchronised",
+            attrgetter("state"),
+            choices=tuple(ClockState),
+        ),
+        Key(
+            "offset_s",
+            Kind.NUMBER,
+            "How far it has moved against the monotonic clock since the start; times told before "
+            "a step are of before it",
+            attrgetter("offset_s"),
+            unit="s",
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The sign of life."""
+
+    number: int
+    epoch: int
+    time: Instant
+    newest: tuple[tuple[str, int], ...]
+    active: int
+    digest: str
+    queues: tuple[tuple[str, int], ...]
+    clock: ClockTold
+    drill: str = ""
+
+
+HEARTBEAT: Final = Table[Heartbeat](
+    "heartbeat",
+    "Every 10 s: what a consumer checks its own picture against.",
+    (
+        Key(
+            "number",
+            Kind.INTEGER,
+            "Counts up from 1 in each epoch; a command names the newest one that was seen",
+            attrgetter("number"),
+        ),
+        Key("epoch", Kind.INTEGER, "Epoch", attrgetter("epoch")),
+        Key("time", Kind.TIME, "Wall clock of the gateway", lambda h: iso(h.time.wall)),
+        Key("newest", Kind.MAP, "Newest seq by lane", lambda h: dict(h.newest)),
+        Key("active", Kind.INTEGER, "Alarms that are not closed", attrgetter("active")),
+        Key("digest", Kind.TEXT, "SHA-256 over occurrence:revision of them", attrgetter("digest")),
+        Key("queues", Kind.MAP, "Owed messages by sink", lambda h: dict(h.queues)),
+        Key(
+            "clock",
+            Kind.OBJECT,
+            "The gateway's wall clock",
+            lambda h: CLOCK.encode(h.clock),
+            of=CLOCK,
+        ),
+        Key(
+            "drill",
+            Kind.TEXT,
+            "Present while a drill is on: its name",
+            lambda h: h.drill or None,
+            optional=True,
+        ),
+    ),
+    kind="heartbeat",
+)
+
+Figures = dict[str, float | str | None]
+
+HEALTH: Final = Table[dict[str, Figures]](
+    "health",
+    "Counters.",
+    (
+        Key("alarms", Kind.MAP, "Figures of the alarm system", lambda h: h["alarms"]),
+        Key(
+            "alarm_sources",
+            Kind.MAP,
+            "What raised most alarms in a day",
+            lambda h: h["alarm_sources"],
+        ),
+        Key(
+            "process",
+            Kind.MAP,
+            "The process: uptime, the longest wait of its loop since the last time, memory, tasks "
+            "begun again",
+            lambda h: h["process"],
+        ),
+        Key("clock", Kind.MAP, "The wall clock, as in the heartbeat", lambda h: h["clock"]),
+        Key("journal", Kind.MAP, "The journal and its disk", lambda h: h["journal"]),
+        Key("sinks", Kind.MAP, "SINK.counter of each sink", lambda h: h["sinks"]),
+        Key(
+            "commands",
+            Kind.MAP,
+            "Commands over MQTT by what became of them: executed, refused, repeated, retained, "
+            "stale, malformed, unknown_user, id_used, flood ...",
+            lambda h: h["commands"],
+        ),
+        Key("rejects", Kind.MAP, "Rejected input by detector", lambda h: h["rejects"]),
+        Key(
+            "drill",
+            Kind.MAP,
+            "Present while a drill is on: name, seconds since, open alarms of it",
+            lambda h: h.get("drill"),
+            optional=True,
+        ),
+    ),
+    kind="health",
+)
+
+DELIVERY_KEYS: Final[dict[str, str]] = {
+    "schema": f"Contract version, {SCHEMA}",
+    "gateway": "Id of the gateway",
+    "lane": f"One of {', '.join(Lane)}",
+    "epoch": "Rises at each start of the gateway",
+    "seq": "Gap-free per gateway, lane and epoch",
+    "replayed": "Present and true when sent from the backlog",
+    "durable": "Present and false when an alarm was told before the disk had it",
+    "revision": "Of retained documents in place of seq: rises with each change, over restarts too",
+}
