@@ -174,7 +174,9 @@ async def slow(it: Scene) -> None:
         await asyncio.sleep(10 if it.long else 0)
     it.figures.update(owed=it.plant.owed(), told_s=told, waited_s=waited)
     it.proxy.heal()
-    assert max(waited) < ALARM_S + READ_S, f"alarms took {told} s at {SLOW_BYTES_S:g} B/s: waited {waited} s"
+    assert max(waited) < ALARM_S + READ_S, (
+        f"alarms took {told} s at {SLOW_BYTES_S:g} B/s: waited {waited} s"
+    )
 
 
 def own_s(heard: Any) -> float:
