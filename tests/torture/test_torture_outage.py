@@ -23,10 +23,10 @@ GROWTH_MB = 40.0
 SLOW_BYTES_S = 1000.0
 SLOW_LEVELS = (0.7, 2.0, 30.0, 200.0, 2_000.0)
 """µSv/h: an alarm, and then it escalates."""
-ALARM_S = 2.0
-"""An alarm waits no longer for a slow link (fault matrix, N3); its own 1.6 kB need time beside."""
-READ_S = 1.0
-"""It is read at the end of the instrument's period at the latest."""
+ALARM_S = 2.5
+"""An alarm waits no longer for a slow link, and its own 1.6 kB need their time beside. The fault
+matrix (N3) wants 2 s: measured are 1.0 to 2.0 s, and the rest is for a busy machine.
+"""
 NAMED_S = 15.0
 """The board names the fault within 10 s; the rest is for a busy machine."""
 KEEPALIVE_S = 5
@@ -174,9 +174,7 @@ async def slow(it: Scene) -> None:
         await asyncio.sleep(10 if it.long else 0)
     it.figures.update(owed=it.plant.owed(), told_s=told, waited_s=waited)
     it.proxy.heal()
-    assert max(waited) < ALARM_S + READ_S, (
-        f"alarms took {told} s at {SLOW_BYTES_S:g} B/s: waited {waited} s"
-    )
+    assert max(waited) < ALARM_S, f"alarms took {told} s at {SLOW_BYTES_S:g} B/s: waited {waited} s"
 
 
 def own_s(heard: Any) -> float:
