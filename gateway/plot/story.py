@@ -87,6 +87,7 @@ class Teller:
             "passage": self._passage,
             "about": self._about,
         }
+        self._live: set[str] = set()
         self.passed_over = 0
         self.points = 0
         self.newest: float | None = None
@@ -101,7 +102,7 @@ class Teller:
             return
         try:
             if self._is_wanted(message):
-                taker(message)
+                taker(self._apart(message))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             missing = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise BadMessage(f"a message of kind {kind}: {missing}") from error
@@ -130,6 +131,15 @@ class Teller:
             return not self._only or bool(self._only & set(message["members"]))
         self.known.add(name)
         return not self._only or name in self._only
+
+    def _apart(self, message: Message) -> Message:
+        """What a drill lays over a live detector is drawn beside it, not among its readings."""
+        name = str(message["detector"])
+        if not str(message.get("lane", "")).startswith("exercise-"):
+            self._live.add(name)
+        elif name in self._live and not name.startswith(_GROUP):
+            return {**message, "detector": f"{name} EXERCISE"}
+        return message
 
     def _detector(self, message: Message) -> _Detector:
         return self._detectors.setdefault(str(message["detector"]), _Detector())

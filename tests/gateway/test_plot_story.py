@@ -352,3 +352,18 @@ def test_the_time_axis_is_utc_with_seconds_of_play():
     assert "UTC" in clock.name()
     assert clock.range_text() == "2026-05-02 12:00:00 to 12:05:00 UTC"
     assert Clock(NOON, NOON + 3 * 86_400).labels()[0] == "05-02 12:00"
+
+
+def test_what_a_drill_lays_over_a_detector_stands_beside_it():
+    story = story_of(
+        [
+            sample(0, dose(0.1), lane="samples"),
+            sample(1, dose(0.1), lane="samples"),
+            sample(1, dose(3.0), lane="exercise-samples"),
+            sample(0, dose(0.2), lane="exercise-samples", detector="only-ghost"),
+        ]
+    )
+    found = {each.id: each for each in story.detectors}
+    assert set(found) == {"hh-1", "hh-1 EXERCISE", "only-ghost"}
+    assert "3.0" not in repr(found["hh-1"])
+    assert "3.0" in repr(found["hh-1 EXERCISE"])
