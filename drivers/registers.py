@@ -137,7 +137,9 @@ class BlockDecoder:
             marks.flags,
             marks.occupied,
             marks.active,
-            None if self._passage is None else self._look(self._passage, words, numbers, readings),
+            None
+            if self._passage is None
+            else self._look(self._passage, marks, words, numbers, readings),
         )
 
     def _marks(self, words: Sequence[int]) -> "_Marks":
@@ -198,11 +200,11 @@ class BlockDecoder:
     def _look(
         self,
         rule: PassageRule,
+        marks: "_Marks",
         words: Sequence[int],
         numbers: Mapping[str, Number],
         readings: Mapping[str, Reading],
     ) -> Look:
-        marks = self._marks(words)
         return Look(
             counter=int(numbers[rule.counter]),
             occupied=bool(marks.occupied),
