@@ -135,9 +135,14 @@ class Reading:
     independent: bool = False
 
     def __post_init__(self) -> None:
-        for number in (self.value, self.lower_bound, self.window_s):
-            if number is not None and not math.isfinite(number):
-                raise ValueError(f"{self.channel}: {number} is not a number a reading can hold")
+        if (
+            (self.value is None or math.isfinite(self.value))
+            and (self.lower_bound is None or math.isfinite(self.lower_bound))
+            and (self.window_s is None or math.isfinite(self.window_s))
+        ):
+            return
+        numbers = f"{self.value}, {self.lower_bound}, {self.window_s}"
+        raise ValueError(f"{self.channel}: {numbers} are not numbers a reading can hold")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,209 +13,23 @@ as ``aspect_rpm_modbus_tcp``. Each map states its own source and how well it is 
 """
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from functools import cache
 from importlib.resources import files
-from math import isfinite
-from typing import Final
 
-from drivers.api import (
-    Channel,
-    DriverInfo,
-    Flag,
-    Identity,
-    Options,
-    Output,
-    ReadBlock,
-    Reading,
-    Sample,
-)
-from drivers.codec.occupancy import CounterLane, Look, Peak
+from drivers.api import DriverInfo, Identity, Options, Output, ReadBlock, Sample
+from drivers.codec.occupancy import CounterLane
 from drivers.codec.words import Number, Words, encode_items
-from drivers.errors import DecodeError, Refused, Reject
-from drivers.register_map import ADDRESSES, MAX_COUNT, parse_map
+from drivers.errors import DecodeError, Refused
+from drivers.register_block import STATE_CHANNELS, BlockDecoder, Told, check_whole
+from drivers.register_map import ADDRESSES, parse_map
 from drivers.register_table import (
-    Activity,
     Block,
-    Field,
     Form,
     Identifier,
-    Kind,
-    Mask,
-    Meaning,
     PassageRule,
-    Published,
     RegisterMap,
 )
 from drivers.register_table import Reading as When
-
-WORD_MAX: Final = 0xFFFF
-_CHANNEL: Final = {
-    Kind.ALARM: Channel.DEVICE_ALARM,
-    Kind.FAULT: Channel.DEVICE_FAULT,
-    Kind.TAMPER: Channel.TAMPER,
-}
-_Masks = tuple[tuple[int, int], ...]
-_States = Mapping[tuple[Kind, str], bool]
-KNOWN_MARKS: Final = 256
-"""So many combinations of status words are kept for each block: an instrument has few."""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What one block says; ``look`` is for the lane, if the block has its counter."""
-
-    readings: tuple[Reading, ...]
-    flags: tuple[Flag, ...] = ()
-    occupied: bool | None = None
-    active: bool = False
-    look: Look | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Marks:
-    """What the bits of one block say."""
-
-    states: _States
-    readings: tuple[Reading, ...]
-    flags: tuple[Flag, ...]
-    occupied: bool | None
-    active: bool
-
-    def is_set(self, parts: Iterable[str]) -> bool:
-        """Whether one of these alarms is."""
-        for part in parts:
-            if self.states[Kind.ALARM, part]:
-                return True
-        return False
-
-
-class BlockDecoder:
-    """The part of a map that stands in one block; masks are (offset, bits)."""
-
-    def __init__(self, plan: RegisterMap, block: Block) -> None:
-        self.block = block
-        fields = [field for field in plan.fields if field.block == block.name]
-        self._words = Words([field.item for field in fields])
-        self._names = [field.name for field in fields]
-        self._told = [(each, each.published) for each in fields if each.published is not None]
-        words = [word for word in plan.bits if word.block == block.name]
-        self._at = {word.name: word.item.offset for word in words}
-        self._states: dict[tuple[Kind, str], _Masks] = {}
-        self._flags: dict[Flag, _Masks] = {}
-        self._occupied: _Masks = ()
-        for word in words:
-            for number, meaning in word.meanings:
-                self._learn((word.item.offset, 1 << number), meaning)
-        self._says_valid = any(how.valid_while for _, how in self._told)
-        self._active_while = plan.pace.active_while
-        self._offsets = tuple(sorted({word.item.offset for word in words}))
-        self._known: dict[tuple[int, ...], _Marks] = {}
-        rule = plan.passage
-        self._passage = rule if rule is not None and rule.counter in self._names else None
-
-    def decode(self, words: Sequence[int]) -> Told:
-        """The block's values. Raises DecodeError if it is not whole."""
-        check_whole(self.block, words)
-        if self._says_valid and not any(words):
-            lost = (how for _, how in self._told if not how.only_occupied)
-            return Told(tuple(_reading(how, None, (Flag.INSTRUMENT_FAULT,)) for how in lost))
-        numbers = dict(zip(self._names, self._words.decode(words), strict=True))
-        marks = self._marks(words)
-        readings = {
-            field.name: self._number(field, how, numbers[field.name], words)
-            for field, how in self._told
-        }
-        now = [
-            readings[field.name]
-            for field, how in self._told
-            if marks.occupied or not how.only_occupied
-        ]
-        return Told(
-            (*now, *marks.readings),
-            marks.flags,
-            marks.occupied,
-            marks.active,
-            None
-            if self._passage is None
-            else self._look(self._passage, marks, words, numbers, readings),
-        )
-
-    def _marks(self, words: Sequence[int]) -> "_Marks":
-        """What the bits say; the same words say the same again and again."""
-        seen = tuple([words[offset] for offset in self._offsets])
-        marks = self._known.get(seen)
-        if marks is None:
-            if len(self._known) >= KNOWN_MARKS:
-                self._known.clear()
-            marks = self._known[seen] = self._read(words)
-        return marks
-
-    def _read(self, words: Sequence[int]) -> "_Marks":
-        states = {key: _is_any(words, masks) for key, masks in self._states.items()}
-        occupied = _is_any(words, self._occupied) if self._occupied else None
-        return _Marks(
-            states,
-            tuple(_state_reading(*key, is_set) for key, is_set in states.items()),
-            tuple(flag for flag, masks in self._flags.items() if _is_any(words, masks)),
-            occupied,
-            self._is_active(bool(occupied), states),
-        )
-
-    def _learn(self, mask: tuple[int, int], meaning: Meaning) -> None:
-        if meaning.kind is Kind.OCCUPIED:
-            self._occupied += (mask,)
-        elif meaning.flag is not None:
-            self._flags[meaning.flag] = (*self._flags.get(meaning.flag, ()), mask)
-        else:
-            key = (meaning.kind, meaning.part)
-            self._states[key] = (*self._states.get(key, ()), mask)
-
-    def _number(
-        self, field: Field, how: Published, number: Number, words: Sequence[int]
-    ) -> Reading:
-        flags: tuple[Flag, ...] = ()
-        if not isfinite(number) or not self._holds(how.valid_while, words, missing=True):
-            flags = (Flag.INSTRUMENT_FAULT,)
-        if self._holds(how.over_range_while, words, missing=False):
-            flags += (Flag.OVER_RANGE,)
-        value: Number | None = None
-        if not flags and number not in field.invalid:
-            value = number if how.scale is None else _scaled(number, how.scale)
-        return _reading(how, value, flags, f"{number} {how.wire_unit}".rstrip())
-
-    def _holds(self, mask: Mask | None, words: Sequence[int], *, missing: bool) -> bool:
-        """Whether all bits of the mask are set; ``missing`` without a mask."""
-        if mask is None:
-            return missing
-        return words[self._at[mask.word]] & mask.bits == mask.bits
-
-    def _is_active(self, occupied: bool, states: _States) -> bool:
-        alarmed = any(is_set for (kind, _), is_set in states.items() if kind is Kind.ALARM)
-        return (occupied and Activity.OCCUPIED in self._active_while) or (
-            alarmed and Activity.ALARM in self._active_while
-        )
-
-    def _look(
-        self,
-        rule: PassageRule,
-        marks: "_Marks",
-        words: Sequence[int],
-        numbers: Mapping[str, Number],
-        readings: Mapping[str, Reading],
-    ) -> Look:
-        return Look(
-            counter=int(numbers[rule.counter]),
-            occupied=bool(marks.occupied),
-            gamma_alarm=marks.is_set(rule.gamma_alarm),
-            neutron_alarm=marks.is_set(rule.neutron_alarm),
-            gamma=_peak(readings[rule.gamma_max]),
-            neutron=_peak(readings[rule.neutron_max]),
-            speed_m_s=None if rule.speed is None else readings[rule.speed].value,
-            direction_unknown=self._holds(rule.direction_unknown, words, missing=False),
-            uptime=None if rule.restart is None else int(numbers[rule.restart]),
-        )
 
 
 class RegisterDriver:
@@ -305,19 +119,6 @@ def _decoders(plan: RegisterMap) -> tuple[BlockDecoder, ...]:
     return tuple(BlockDecoder(plan, block) for block in plan.blocks if block.read is When.CYCLE)
 
 
-def check_whole(block: Block, words: Sequence[int]) -> None:
-    """Raises DecodeError unless these are the registers of the block."""
-    if len(words) != block.count:
-        reason = Reject.TRUNCATED if len(words) < block.count else Reject.CONTENT
-        detail = f"{len(words)} registers of block {block.name}, {block.count} expected"
-    elif min(words) < 0 or max(words) > WORD_MAX:
-        reason, detail = Reject.CONTENT, f"block {block.name} holds what is no register"
-    else:
-        return
-    raw = b"".join((word & WORD_MAX).to_bytes(2) for word in words[:MAX_COUNT])
-    raise DecodeError(reason, raw, detail)
-
-
 def encode(plan: RegisterMap, block: str, numbers: Mapping[str, Number]) -> tuple[int, ...]:
     """A block's registers from numbers by name, words of bits among them; the rest is zero."""
     return encode_items(plan.items(block), numbers, plan.block(block).count)
@@ -338,48 +139,10 @@ def _lane(rule: PassageRule) -> CounterLane:
     return CounterLane(rule.gamma_basis, rule.neutron_basis)
 
 
-def _is_any(words: Sequence[int], masks: _Masks) -> bool:
-    for offset, bits in masks:
-        if words[offset] & bits:
-            return True
-    return False
-
-
 def _text(identifier: Identifier, number: Number) -> str:
     if identifier.form is Form.HEX:
         return f"0x{int(number):0{4 * identifier.item.type.words}X}"
     return str(number)
-
-
-def _reading(
-    how: Published, value: Number | None, flags: tuple[Flag, ...], raw: str = ""
-) -> Reading:
-    return Reading(
-        how.channel,
-        value,
-        how.unit,
-        how.quantity,
-        flags,
-        window_s=how.window_s,
-        raw=raw,
-        part=how.part,
-    )
-
-
-def _scaled(number: Number, scale: Fraction) -> float:
-    """The product, rounded once where the number is whole."""
-    if isinstance(number, int):
-        return number * scale.numerator / scale.denominator
-    return float(number * scale)
-
-
-@cache
-def _state_reading(kind: Kind, part: str, is_set: bool) -> Reading:
-    return Reading(_CHANNEL[kind], int(is_set), "1", part=part)
-
-
-def _peak(reading: Reading) -> Peak:
-    return Peak(reading.value, Flag.OVER_RANGE in reading.flags)
 
 
 @cache
@@ -397,7 +160,7 @@ def driver_info(plan: RegisterMap) -> DriverInfo:
 
     told = [field.published.channel for field in plan.fields if field.published is not None]
     kinds = [meaning.kind for word in plan.bits for _, meaning in word.meanings]
-    told += [channel for kind, channel in _CHANNEL.items() if kind in kinds]
+    told += [channel for kind, channel in STATE_CHANNELS.items() if kind in kinds]
     return DriverInfo(
         name=plan.name,
         title=plan.title,

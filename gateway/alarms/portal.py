@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from drivers.api import Channel, Quantity, Reading
+from drivers.api import Channel, Quantity
 from gateway.alarms.book import Book
 from gateway.alarms.counting import Counted
 from gateway.alarms.durable import Internal
 from gateway.alarms.record import AlarmRecord, Change, Evidence, Facts, Rule
 from gateway.alarms.statistics import binomial_tail, k_equivalent
 from gateway.alarms.usability import Usability, usability
+from gateway.alarms.vacant import GUARD_S, ROUNDING_S, Basis, Vacant
 from gateway.alarms.watcher import Quiet, Sampled, Standing, facts
 from gateway.values import Instant, PassageRecord
 
@@ -33,8 +34,6 @@ NEUTRON_SUMS_S: Final = (1.0, 2.0)
 GAMMA_BACKGROUND_S: Final = 20.0
 NEUTRON_BACKGROUND_S: Final = 120.0
 """The averaging times of the recorded Rapiscan portals, where the portal does not tell its own."""
-GUARD_S: Final = 1.0
-"""What a TSA portal itself counts to the occupancy before the beam is broken: 5 × 200 ms."""
 SIGNIFICANT: Final = 2.8665157187919333e-07
 """The upper tail of five standard deviations, which vendors set most often."""
 DISTRIBUTED_S: Final = 6.0
@@ -42,7 +41,6 @@ DISTRIBUTED_S: Final = 6.0
 POINT_S: Final = 3.0
 """Own choice: at 2.2 m/s and 3 m a point source is above half its maximum for 2d/v = 2.7 s."""
 _LONGEST_PROFILE: Final = 4096  # own choice: 13 minutes at 200 ms
-_ROUNDING_S: Final = 1e-6
 _RULE: Final = Rule(
     "portal_statistics",
     1,
@@ -55,21 +53,6 @@ _RULE: Final = Rule(
     ),
 )
 _STUCK_RULE: Final = Rule(STUCK, 1, facts(stuck_s=STUCK_S))
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """A background: counts of a vacant lane, until when, and who has counted them."""
-
-    counts: int
-    live_s: float
-    at: Instant
-    source: str
-
-    @property
-    def rate(self) -> float:
-        """Counts per second."""
-        return self.counts / self.live_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +109,8 @@ class PortalStatistics(Quiet):
     def __init__(self, book: Book) -> None:
         self._book = book
         self._gap_s = book.profile.silence_limit_s
-        self._gamma = _Vacant(GAMMA_BACKGROUND_S, Quantity.GAMMA_COUNT_RATE)
-        self._neutrons = _Vacant(NEUTRON_BACKGROUND_S, Quantity.NEUTRON_COUNT_RATE)
+        self._gamma = Vacant(GAMMA_BACKGROUND_S, Quantity.GAMMA_COUNT_RATE)
+        self._neutrons = Vacant(NEUTRON_BACKGROUND_S, Quantity.NEUTRON_COUNT_RATE)
         self._now: _Occupancy | None = None
         self._over: _Occupancy | None = None
         self._seen_vacant: Instant | None = None
@@ -201,69 +184,11 @@ class PortalStatistics(Quiet):
             now = _Occupancy(sampled.at, began, arrived, *bases)
             self._now, self._over = now, None
         now.add(sampled)
-        lasts_s = arrived.mono - now.began.mono + _ROUNDING_S
+        lasts_s = arrived.mono - now.began.mono + ROUNDING_S
         if lasts_s < STUCK_S or self._book.is_active(STUCK):
             return []
         evidence = Evidence(arrived, _STUCK_RULE, note="blocked sensor, or somebody stays")
         return self._book.open_discrete(STUCK, evidence)
-
-
-class _Vacant:
-    """The background of one kind of counts: our own of the vacant lane, else the portal's."""
-
-    def __init__(self, seconds: float, quantity: Quantity) -> None:
-        self._quantity = quantity
-        self._seconds = seconds
-        self._waiting: deque[tuple[Counted, Instant]] = deque()
-        self._kept: deque[Counted] = deque()
-        self._counts = 0
-        self._live_s = 0.0
-        self._at: Instant | None = None
-        self._told: Basis | None = None
-
-    @property
-    def basis(self) -> Basis | None:
-        """What an occupancy that begins now is judged against."""
-        if self._at is not None and self._live_s > self._seconds - _ROUNDING_S:
-            return Basis(self._counts, self._live_s, self._at, "counts of the vacant lane")
-        return self._told
-
-    def hear(self, told: list[Reading], at: Instant) -> None:
-        """The portal's own backgrounds of all its detectors, rates over ``window_s``."""
-        rate, seconds = 0.0, None
-        mine = [r for r in told if r.quantity is self._quantity and r.unit == "1/s"]
-        for reading in mine:
-            if reading.value is None or usability(reading.flags) is not Usability.FULL:
-                return
-            rate += reading.value
-            seconds = reading.window_s
-        if mine:
-            self.take(rate, seconds, at)
-
-    def take(self, rate: float, seconds: float | None, at: Instant) -> None:
-        """A mean that the portal tells, over its usual time if it does not say that."""
-        seconds = seconds or self._seconds
-        self._told = Basis(round(rate * seconds), seconds, at, "told by the portal")
-
-    def learn(self, counted: Counted | None, at: Instant) -> None:
-        """Counts of the vacant lane, taken when nobody has come for a moment."""
-        if counted is None or counted.use is not Usability.FULL or not counted.independent:
-            return
-        self._waiting.append((counted, at))
-        if at.mono - self._waiting[0][1].mono < GUARD_S:
-            return
-        oldest, self._at = self._waiting.popleft()
-        self._kept.append(oldest)
-        self._counts += oldest.counts
-        self._live_s += oldest.live_s
-        while self._live_s - self._kept[0].live_s > self._seconds - _ROUNDING_S:
-            first = self._kept.popleft()
-            self._counts -= first.counts
-            self._live_s -= first.live_s
-
-    def leave(self) -> None:
-        """An occupancy has been: what waited before it belongs to it."""
-        self._waiting.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +218,7 @@ class _Sums:
             return
         intervals.append(counted)
         live_s = sum(each.live_s for each in intervals)
-        if live_s > self._seconds - _ROUNDING_S:
+        if live_s > self._seconds - ROUNDING_S:
             if len(self.told) < _LONGEST_PROFILE:
                 counts = sum(each.counts for each in intervals)
                 self.told.append(_Sum(at, counts, live_s, counted.live_s))
