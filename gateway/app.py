@@ -22,22 +22,18 @@ from gateway.command_memory import CommandMemory
 from gateway.committer import Committer
 from gateway.control import ControlServer
 from gateway.delivery.reader import Policy, SinkReader
+from gateway.desks import Desks
 from gateway.documents import DocumentStore
 from gateway.drill.desk import Drills, Summon
-from gateway.drill.service import DrillService
 from gateway.execution import Execution, SinkSide
 from gateway.heartbeat import HEARTBEAT_S, Heartbeats
-from gateway.journal.desk import JournalDesk
 from gateway.journal.journal import Journal
 from gateway.journal.record import JournalLimits
-from gateway.journal.service import JournalService
-from gateway.journal.status import Terms
 from gateway.notify import WATCHDOG_SHARE, Notifier
-from gateway.pipeline import Arrived, Input, LinkChanged, Noticed, Pipeline, Settled, Ticked
+from gateway.pipeline import Arrived, Input, LinkChanged, Noticed, Pipeline, Ticked
 from gateway.posts import posts
 from gateway.publisher.publisher import Publisher
 from gateway.publisher.values import Roots
-from gateway.recorder.desk import RecorderDesk
 from gateway.recorder.recorder import Recorder
 from gateway.remote import RemoteCommands
 from gateway.reporting import Reporter
@@ -336,59 +332,30 @@ class Gateway:
                 publisher.tell("health", health)
 
     async def _control(self, parts: "_Parts") -> None:
+        desks = Desks(
+            self._configuration,
+            parts.journal,
+            parts.publishers,
+            self._drills,
+            self._recorder,
+            parts.execution,
+            new_id=new_id,
+            now=self._now,
+        )
         settings = self._configuration.gateway
-        questions = self._questions(parts)
         server = ControlServer(
             Path(settings.control_socket),
             parts.reporter.board,
             self.execute,
             new_id,
-            questions.answer,
-            self._leaders(parts).answer,
-            RecorderDesk(self._recorder, self._configuration.user).answer,
+            desks.journal.answer,
+            desks.drill.answer,
+            desks.record.answer,
         )
         try:
             await server.run()
         finally:
-            questions.close()
-
-    def _leaders(self, parts: "_Parts") -> DrillService:
-        """What leaders of an exercise ask on the control socket."""
-
-        async def settle(answer: Answer) -> None:
-            _, stored = self._step(Settled(answer, exercise=True))
-            if stored is not None:
-                await stored
-
-        return DrillService(self._drills, settle, new_id, self._configuration.user)
-
-    def _questions(self, parts: "_Parts") -> JournalService:
-        """What may be asked about the journal on the control socket."""
-        configuration = self._configuration
-        sinks = tuple(sink.id for sink in configuration.sink)
-        limits = JournalLimits.of(configuration.journal)
-        terms = Terms(limits.max_bytes, limits.ballast_bytes, sinks, configuration.gateway.id)
-        directory = Path(configuration.gateway.state_dir)
-        desk = JournalDesk(
-            directory,
-            terms,
-            lambda: self._now().wall,
-            is_live=True,
-            memory=lambda: parts.journal.memory,
-        )
-
-        async def requeue(sink: str) -> int:
-            count = await parts.journal.requeue(sink)
-            parts.publishers[sink].quarantine_emptied()
-            return count
-
-        async def settle(answer: Answer) -> None:
-            _, stored = parts.execution.answer(answer)
-            if stored is not None:
-                await stored
-
-        users = configuration.user
-        return JournalService(desk, requeue, settle, new_id, sinks=sinks, users=users)
+            desks.close()
 
     async def _patrol(self, parts: "_Parts", supervisor: Supervisor) -> None:
         """A sign of life only while everything that must move has moved."""

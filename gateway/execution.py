@@ -91,9 +91,11 @@ class Execution:
         """Answers that it was not carried out."""
         return self.answer(Answer(command, False, reason), remember)
 
-    def answer(self, answer: Answer, remember: Remember = forget) -> tuple[Answer, Stored]:
-        """Tells an answer."""
-        return self._done(self._step(Settled(answer, remember)))
+    def answer(
+        self, answer: Answer, remember: Remember = forget, *, exercise: bool = False
+    ) -> tuple[Answer, Stored]:
+        """Tells an answer, on request below the exercise root."""
+        return self._done(self._step(Settled(answer, remember, exercise)))
 
     def _is_unknown(self, command: Command) -> bool:
         occurrence = command.get("occurrence")
