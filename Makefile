@@ -47,6 +47,7 @@ bench: venv packages .bench/ready ## alarm rules; CPU per sample, latency, memor
 	$(BIN)/python tests/bench/rules.py --detectors 60
 	$(BIN)/python tests/bench/storage.py
 	$(BIN)/python tests/bench/measure.py --detectors 100 1000 --seconds 60
+	$(BIN)/python tests/bench/measure.py --detectors 200 400 600 800 --seconds 30 --alarm-every 0 --occupied
 	$(BIN)/python tests/bench/peers.py --detectors 200 --seconds 30 \
 		--modpoll .bench/modpoll/bin/modpoll --thingsboard .bench/thingsboard/bin/python
 

@@ -6,6 +6,9 @@ The budgets are those of the design; as machines differ, CPU is also given in tu
 that is timed in the same run.
 
     .venv/bin/python tests/bench/measure.py --detectors 100 1000 --seconds 60 --json bench.json
+
+With ``--occupied`` somebody stands in every lane, so that each portal is asked five times a second:
+what a gateway sustains is the greatest number a second that it keeps up with.
 """
 
 import argparse
@@ -34,6 +37,7 @@ START_S, SETTLE_S, DRAIN_S, STOP_S = 90.0, 3.0, 2.0, 15.0
 TABLE = (
     ("detectors", "budget"),
     ("samples", ""),
+    ("a second", ""),
     ("CPU %", ""),
     ("ms/sample", "0.15"),
     ("turns/sample", ""),
@@ -73,6 +77,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--detectors", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--alarm-every", type=float, default=2.0, help="s, 0 for no alarms")
+    parser.add_argument("--occupied", action="store_true", help="poll at 5 Hz instead of 1 Hz")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--dir", type=Path, help="where the journal goes: the disk to be measured")
     parser.add_argument("--own-broker", action="store_true", help="even if mosquitto is there")
@@ -129,7 +134,8 @@ class Run:
     ) -> tuple[asyncio.subprocess.Process, ...]:
         size = ("--detectors", str(self._detectors))
         alarms = ("--alarm-every", str(self._options.alarm_every))
-        fleet = await self._part(stack, "fleet", "modbus_fleet.py", *size, *alarms)
+        busy = ("--occupied",) if self._options.occupied else ()
+        fleet = await self._part(stack, "fleet", "modbus_fleet.py", *size, *alarms, *busy)
         ports = json.loads(await line_of(fleet))["ports"]
         port = ("--port", str(self._port))
         subscriber = await self._part(stack, "subscriber", "subscriber.py", *size, *port)
@@ -313,6 +319,7 @@ def row_of(result: Result) -> tuple[str, ...]:
     return (
         str(result.detectors),
         str(result.samples),
+        f"{result.samples / result.seconds:.0f}",
         f"{100 * result.cpu_s / result.seconds:.1f}",
         f"{result.cpu_ms_per_sample:.3f}",
         f"{result.ratio * LOOP_TURNS:.0f}",

@@ -49,8 +49,9 @@ EXCEPTION = struct.Struct(">HHHBBB")
 class Portal:
     """One portal monitor and its memory of what it answered when."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, is_occupied: bool = False) -> None:
         self.name = name
+        self.is_occupied = is_occupied
         self.answers = array("q")
         self.alarms = array("q")
         self.passages = 0
@@ -72,7 +73,7 @@ class Portal:
             self.alarms.append(now)
         elapsed = now // 1_000_000_000
         status = READY | ALARM1 if self.is_alarmed else READY
-        inputs = OCCUPIED if self.is_alarmed else 0
+        inputs = OCCUPIED if self.is_alarmed or self.is_occupied else 0
         head = HEAD.pack(
             elapsed & 0xFFFF, elapsed >> 16 & 0xFFFF, inputs, status, count & 0xFFFF, count >> 16
         )
@@ -156,8 +157,10 @@ def main() -> None:
     parser.add_argument(
         "--alarm-every", type=float, default=0.0, help="s, 0 for never; from SIGUSR1 on"
     )
+    parser.add_argument("--occupied", action="store_true", help="somebody stands in every lane")
     options = parser.parse_args()
-    portals = [Portal(f"d{number:04d}") for number in range(1, options.detectors + 1)]
+    names = [f"d{number:04d}" for number in range(1, options.detectors + 1)]
+    portals = [Portal(name, is_occupied=options.occupied) for name in names]
     asyncio.run(serve(portals, options.alarm_every))
     times = {
         "answers": {portal.name: list(portal.answers) for portal in portals},
