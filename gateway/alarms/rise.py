@@ -2,8 +2,8 @@
 
 Windows of 1, 2, 4 and 8 s slide by one sample and are tested together, each by the exact
 conditional binomial test at its share of the budget; the rate of rise, the last 10 s against the
-60 s before, is one more test of that budget. What is compared are integers, made when the
-background in force changes; p-values are for the record.
+60 s before, is one more test of that budget. What is compared are integers; p-values are for the
+record.
 
 Nothing is learned during an alarm or a suspicion. A background that a restart has lost is not
 learned beside an alarm that was active: that one waits for an assessor, who accepts what is
@@ -13,14 +13,15 @@ measured as the new background or closes the alarm.
 import math
 from typing import Final
 
-from gateway.alarms.background import Background, Frozen, RollingBackground
+from gateway.alarms.background import Frozen
 from gateway.alarms.book import Book
 from gateway.alarms.conditions import Delay
 from gateway.alarms.counting import Counted
 from gateway.alarms.durable import Internal
 from gateway.alarms.lifecycle import Severity
 from gateway.alarms.onoff import OnOff
-from gateway.alarms.record import AlarmRecord, Change, Evidence, Facts, Rule
+from gateway.alarms.record import AlarmRecord, Change, Evidence, Rule
+from gateway.alarms.rise_ground import IMPLAUSIBLE, RiseGround
 from gateway.alarms.rise_windows import (
     CLEAR_P,
     REFERENCE_S,
@@ -28,10 +29,7 @@ from gateway.alarms.rise_windows import (
     SUSPICION_P,
     CountRun,
     Limits,
-    Plan,
     Test,
-    limits_for,
-    plan,
 )
 from gateway.alarms.usability import Usability
 from gateway.alarms.watcher import Learned, Quiet, Sampled, Standing, facts
@@ -39,30 +37,18 @@ from gateway.values import Instant
 
 ALARM: Final = "gamma_rise"
 FROZEN: Final = "background_frozen"
-IMPLAUSIBLE: Final = "background_implausible"
 WINDOWS_S: Final = (1.0, 2.0, 4.0, 8.0)
 OFF_DELAY_S: Final = 5.0
-LEAST_GUARD_S: Final = 5.0
 SUSPICION_LIMIT_S: Final = 300.0
 """Own choice: what is suspect for so long and raises nothing is no source that passes."""
-IMPLAUSIBLE_FACTOR: Final = 3.0
 COVER_CLEAR: Final = 0.9
 """Own choice: under an advisory a rise is over below nine tenths of what that covers."""
-_UPDATES: Final = 32
-"""Own choice: the background in force lags the learned one by a 32nd of its length at most."""
-_GROWTH: Final = 0.125
-"""Own choice: until it has its length, it is renewed whenever it has grown by an eighth."""
 _JITTER: Final = 0.8
 _ROUNDING_S: Final = 1e-6
 _SEVERITY: Final = Severity("R1", 3, latched=False)
 _UNIT: Final = "1/s"
-_ALARM_OR_DOUBT: Final = (Frozen.ALARM, Frozen.SUSPICION)
 _FROZEN_NOTE: Final = (
     "no background is learned: find the source, or let the assessor accept the new background"
-)
-_IMPLAUSIBLE_NOTE: Final = (
-    "rises are not watched: look for a source beside the detector, or let the assessor accept this "
-    "background"
 )
 
 
@@ -81,19 +67,12 @@ class GammaRise(Quiet):
         self._gap_s = book.profile.silence_limit_s
         self._share = share_per_hour
         self._windows = windows
-        self._guard_s = max(2 * max(windows), LEAST_GUARD_S)
-        self._background = RollingBackground(book.profile.ways.background_s, self._guard_s)
+        self._ground = RiseGround(book, share_per_hour, windows)
         self._run = CountRun()
         self._alarm = _alarm(book)
         self._is_on = False
-        self._plan: Plan | None = None
-        self._limits: Limits | None = None
-        self._in_force: Background | None = None
-        self._begun = "learned"
-        self._implausible: float | None = None
-        self._capped_since: Instant | None = None
         self._last: float | None = None
-        self._due_s = self._suspected_s = self._accepting_s = self._clean_s = 0.0
+        self._suspected_s = self._clean_s = 0.0
         self._calm_since: float | None = None
         self._was_blind = False
 
@@ -110,7 +89,7 @@ class GammaRise(Quiet):
         if self._was_blind and not sampled.blind:
             self._run.clear()  # zeros of a dead tube are nothing that one could rise from
         self._was_blind = sampled.blind
-        run, limits, live_s = self._run, self._limits, gamma.live_s
+        run, limits, live_s = self._run, self._ground.limits, gamma.live_s
         run.add(gamma.counts, live_s)
         is_clean = (
             gamma.use is Usability.FULL
@@ -128,16 +107,16 @@ class GammaRise(Quiet):
 
     def tick(self, now: Instant) -> list[Change]:
         """A background that has been frozen too long wants somebody to decide."""
-        since = self._held_since()
+        since = self._ground.held_since
         if since is None:
             follows = FROZEN in self._book.records and self._last is not None and not self._is_on
             return self._book.end(FROZEN, now) if follows else []
         limit_s = self._book.profile.ways.freeze_limit_s
         if now.mono - since.mono < limit_s or self._book.is_active(FROZEN):
             return []
-        rule = Rule(FROZEN, 1, facts(freeze_limit_s=limit_s, reason=self._held_by()))
+        rule = Rule(FROZEN, 1, facts(freeze_limit_s=limit_s, reason=self._ground.held_by))
         evidence = Evidence(
-            now, rule, now.mono - since.mono, "s", note=_FROZEN_NOTE, background=self._told()
+            now, rule, now.mono - since.mono, "s", note=_FROZEN_NOTE, background=self._ground.told
         )
         return self._book.open_discrete(FROZEN, evidence)
 
@@ -146,21 +125,15 @@ class GammaRise(Quiet):
         if record.alarm == ALARM:
             self._alarm.restore()
             self._is_on = True
-            if not self._background.is_learned and self._background.restore(
-                dict(record.background), 0.0
-            ):
-                self._begun = "the record's"  # what it was raised against says when it is over
-                self._take()
+            self._ground.from_record(dict(record.background))
 
     def learned(self) -> Learned | None:
         """The background, as coarse as it may be."""
-        return self._background.saved() if self._background.is_learned else None
+        return self._ground.saved()
 
     def relearn(self, learned: Learned, age_s: float, now: Instant) -> None:
         """A background of half an hour ago at most."""
-        if self._background.restore(learned, age_s):
-            self._begun = "restored"
-            self._take()
+        self._ground.restore(learned, age_s)
 
     def accept(self, now: Instant) -> list[Change]:
         """The last minute is the background from now on; for one more, whatever comes is learned.
@@ -170,10 +143,8 @@ class GammaRise(Quiet):
         if self._last is not None and now.mono - self._last > self._gap_s:
             self._run.clear()
             self._clean_s = 0.0
-        self._begun, self._implausible = "accepted", None
-        self._accepting_s = self._background.needed_s
-        self._limits = self._capped_since = self._calm_since = None
-        self._replace()
+        self._calm_since = None
+        self._ground.accept(self._run, self._clean_s)
         return self._book.end(FROZEN, now) + self._book.end(IMPLAUSIBLE, now)
 
     def abandon(self, alarm: str) -> None:
@@ -185,9 +156,10 @@ class GammaRise(Quiet):
 
     def standing(self) -> tuple[Standing, ...]:
         """The background and the least rise that is found, or how far it has been learned."""
-        if self._limits is None:
-            return (Standing(ALARM, False, self._missing(), self._told()),)
-        return (Standing(ALARM, True, "", self._told() + self._limits.told),)
+        ground = self._ground
+        if ground.limits is None:
+            return (Standing(ALARM, False, ground.missing, ground.told),)
+        return (Standing(ALARM, True, "", ground.told + ground.limits.told),)
 
     def _continues(self, gamma: Counted, at: float) -> bool:
         """Whether these counts are new ones; after a gap a new run begins."""
@@ -201,18 +173,10 @@ class GammaRise(Quiet):
                 return False
         self._last = at
         if live_s != self._run.step_s or not gamma.independent:
-            self._pace(gamma)
+            pace_s = self._ground.pace(gamma)
+            if pace_s is not None:
+                self._run.expect(pace_s)
         return True
-
-    def _pace(self, gamma: Counted) -> None:
-        """Another sample time, or counts that may repeat, are tested in another way."""
-        how = self._plan
-        copies = 1 if gamma.independent and (how is None or how.copies == 1) else 2
-        if how is not None and how.copies == copies and how.fits(gamma.live_s):
-            return
-        self._plan = plan(self._windows, gamma.live_s, self._share, copies)
-        self._run.expect(self._plan.pace_s)
-        self._take()
 
     def _judge(self, sampled: Sampled, gamma: Counted, limits: Limits) -> list[Change]:
         fired = self._fired(limits)
@@ -224,7 +188,7 @@ class GammaRise(Quiet):
         self._calm_since = None
         if not self._is_on:
             self._is_on = True
-            self._accepting_s = 0.0
+            self._ground.accept_no_more()
         # The excess may have ended as early as in the first sample of the window.
         until = sampled.at.earlier(test.window_s - gamma.live_s)
         if not self._is_news(counts / test.window_s):
@@ -292,8 +256,9 @@ class GammaRise(Quiet):
         return False
 
     def _teach(self, sampled: Sampled, gamma: Counted, is_clean: bool) -> list[Change]:
-        if self._accepting_s > 0.0 and is_clean:
-            return self._accept_more(gamma.live_s)
+        if self._ground.is_accepting and is_clean:
+            self._ground.accept_more(self._run, self._clean_s, gamma.live_s)
+            return []
         reason = None
         if sampled.alarming or self._is_on:
             reason = Frozen.ALARM
@@ -303,105 +268,19 @@ class GammaRise(Quiet):
             reason = Frozen.SUSPICION
         if reason is not None:
             newest_s = math.inf if reason is Frozen.BLIND else max(self._windows)
-            self._background.freeze(reason, sampled.at, gamma.live_s, newest_s)
+            self._ground.freeze(reason, sampled.at, gamma.live_s, newest_s)
             return []
-        self._background.learn(gamma.counts, gamma.live_s)
-        self._due_s -= gamma.live_s
-        return self._renew(sampled) if self._due_s <= 0.0 else []
-
-    def _renew(self, sampled: Sampled) -> list[Change]:
-        """The learned background comes in force, unless it is the first and not to be believed."""
-        if not self._background.is_learned:
-            return []
-        usual = self._book.profile.ways.background_rate
-        rate = self._background.counts / self._background.live_s
-        if self._limits is None and usual is not None and rate > IMPLAUSIBLE_FACTOR * usual:
-            return self._disbelieve(sampled, rate, usual)
-        self._implausible = None
-        self._take(sampled)
-        ended = IMPLAUSIBLE in self._book.records
-        return self._book.end(IMPLAUSIBLE, sampled.at) if ended else []
-
-    def _disbelieve(self, sampled: Sampled, rate: float, usual: float) -> list[Change]:
-        """Another minute is learned instead."""
-        self._implausible = rate
-        self._background.forget()
-        if self._book.is_active(IMPLAUSIBLE):
-            return []
-        rule = Rule(IMPLAUSIBLE, 1, facts(usual_rate=usual, factor=IMPLAUSIBLE_FACTOR))
-        evidence = Evidence(sampled.at, rule, rate, _UNIT, note=_IMPLAUSIBLE_NOTE)
-        return self._book.open_discrete(IMPLAUSIBLE, evidence)
-
-    def _accept_more(self, live_s: float) -> list[Change]:
-        background = self._background
-        self._accepting_s -= live_s
-        if self._clean_s >= background.needed_s or not background.is_learned:
-            self._replace()
-        if not background.is_learned:
-            self._accepting_s = max(self._accepting_s, live_s)
-        return []
-
-    def _replace(self) -> None:
-        """The last minute, or as much of it as there is without a doubt, is the background."""
-        pace_s = 0.0 if self._plan is None else self._plan.pace_s
-        seconds = min(self._background.needed_s + pace_s, self._clean_s)
-        self._background.replace(*self._run.newest(seconds))
-        self._take()
-
-    def _take(self, sampled: Sampled | None = None) -> None:
-        """Thresholds for what has been learned."""
-        background, how = self._background, self._plan
-        if how is None or not background.is_learned:
-            return
-        found = background.settle(area_wide=sampled is not None and sampled.area_wide)
-        self._in_force, self._limits = found, limits_for(how, found)
-        if not found.is_capped:
-            self._capped_since = None
-        elif sampled is not None:
-            self._capped_since = self._capped_since or sampled.at
-        is_full = background.live_s >= background.length_s - _ROUNDING_S
-        self._due_s = background.length_s / _UPDATES if is_full else background.live_s * _GROWTH
+        return self._ground.learn(gamma, sampled)
 
     def _unusable(self, sampled: Sampled, gamma: Counted) -> list[Change]:
         self._clean_s = 0.0
         self._calm_since = None
         newest_s = max(self._windows)
         reason = Frozen.ALARM if self._is_on or sampled.alarming else Frozen.FLAGGED
-        self._background.freeze(reason, sampled.at, gamma.live_s, newest_s)
+        self._ground.freeze(reason, sampled.at, gamma.live_s, newest_s)
         if not self._is_on:
             return []
         return self._book.mark_stale(sampled.arrived, "no valid counts", (ALARM,))
-
-    def _held_since(self) -> Instant | None:
-        """Since when the background has not followed what is measured, for want of a decision."""
-        background = self._background
-        if background.frozen_reason in _ALARM_OR_DOUBT:
-            return self._capped_since or background.frozen_since
-        return self._capped_since
-
-    def _held_by(self) -> str:
-        return self._background.frozen_reason or "drift"
-
-    def _missing(self) -> str:
-        background = self._background
-        if self._plan is None:
-            return "no counts yet"
-        so_far = f"learning, {background.live_s:.0f} of {background.needed_s:.0f} s"
-        if background.frozen_reason is not None:
-            so_far += f", held by {background.frozen_reason}"
-        if self._implausible is None:
-            return so_far
-        return f"{self._implausible:.0f}/s is no plausible background; {so_far}"
-
-    def _told(self) -> Facts:
-        """What is judged against, and how it was learned."""
-        found = self._in_force
-        held = facts(held_by=self._held_by() if self._held_since() is not None else None)
-        length = facts(background_s=self._background.length_s, guard_s=self._guard_s)
-        if found is None or self._limits is None:
-            return length + held
-        mean = facts(rate=found.rate, counts=found.counts, live_s=found.live_s, begun=self._begun)
-        return mean + length + held
 
     def _evidence(self, sampled: Sampled, name: str, test: Test, counts: int) -> Evidence:
         return Evidence(
@@ -413,7 +292,7 @@ class GammaRise(Quiet):
             position=sampled.measured.position,
             flags=sampled.measured.flags,
             device_alarms=sampled.device_alarms,
-            background=self._told(),
+            background=self._ground.told,
         )
 
     def _rule(self, name: str, test: Test) -> Rule:
@@ -423,13 +302,13 @@ class GammaRise(Quiet):
         shared = facts(
             false_alarms_per_hour=self._share,
             alpha=test.alpha,
-            background_s=self._background.length_s,
-            guard_s=self._guard_s,
+        )
+        ways = facts(
             suspicion_p=SUSPICION_P,
             clear_p=CLEAR_P,
             off_delay_s=OFF_DELAY_S,
         )
-        return Rule(name, 1, own + shared)
+        return Rule(name, 1, own + shared + self._ground.terms + ways)
 
 
 def _alarm(book: Book) -> OnOff:
