@@ -45,9 +45,54 @@ class ClockStep(Action):
 
 
 class BrokerAction(Action):
-    """The broker goes away or comes back; virtual time has no broker."""
+    """About the small broker that a live stage brings; a broker of somebody else is left alone."""
 
-    do: Literal["broker_stop", "broker_start", "broker_cut", "broker_stall"]
+    played: ClassVar[bool] = True
+    live_only: ClassVar[bool] = True
+
+    do: str
+
+
+class BrokerStop(BrokerAction):
+    """The stage's broker ends as a killed one: connections are reset, new ones refused, no wills.
+
+    A stall is over with it.
+    """
+
+    do: Literal["broker_stop"]
+    forgets: Annotated[
+        bool,
+        Field(
+            description="sessions, what waits in them and retained messages are lost, as of a "
+            "broker without persistence; default: when it is back it has them as they were"
+        ),
+    ] = False
+
+
+class BrokerStart(BrokerAction):
+    """The stage's broker is there again, on the same port; or its stall is over."""
+
+    do: Literal["broker_start"]
+
+
+class BrokerCut(BrokerAction):
+    """All connections to the stage's broker are reset, with their wills; it goes on listening."""
+
+    do: Literal["broker_cut"]
+
+
+class BrokerStall(BrokerAction):
+    """The stage's broker takes connections and bytes, and neither reads nor answers anything.
+
+    Until ``broker_start``, ``broker_stop``, or for a while. Then it goes on where it stood, with
+    what has arrived meanwhile. ``broker_cut`` alone does not end it; a stopped broker has none.
+    """
+
+    do: Literal["broker_stall"]
+    for_s: Annotated[float | None, Field(gt=0, description="then it ends by itself")] = None
+
+
+BrokerActions = BrokerStop | BrokerStart | BrokerCut | BrokerStall
 
 
 class Garbage(Action):
@@ -222,7 +267,7 @@ Event = Annotated[
     Commands
     | GatewayAction
     | ClockStep
-    | BrokerAction
+    | BrokerActions
     | LinkActions
     | Garbage
     | WrongSerial

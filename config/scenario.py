@@ -133,10 +133,12 @@ def load_scenario(path: Path) -> Scenario:
     return examination.scenario
 
 
-def examine_scenario(path: Path, events: Sequence[Table] | None = None) -> ScenarioExamination:
+def examine_scenario(
+    path: Path, events: Sequence[Table] | None = None, *, live: bool = False
+) -> ScenarioExamination:
     """The scenario together with advice; never raises for what the file says.
 
-    With ``events`` these happen in place of its own.
+    With ``events`` these happen in place of its own; ``live`` keeps back what virtual time lacks.
     """
     try:
         findings = read_document(path)
@@ -153,12 +155,20 @@ def examine_scenario(path: Path, events: Sequence[Table] | None = None) -> Scena
     check_scenario(findings)
     check_recordings(findings)
     _advise_on_alarms(findings)
-    for index, event in enumerate(scenario.event if scenario else ()):
-        if left_out := event.left_out():
-            findings.advice(("event", index, "do"), left_out)
+    _advise_on_events(findings, () if scenario is None else scenario.event, live=live)
     problems = findings.in_order()
     has_error = any(problem.severity is Severity.ERROR for problem in problems)
     return ScenarioExamination(None if has_error else scenario, problems)
+
+
+def _advise_on_events(findings: Findings, events: Sequence[Event], *, live: bool) -> None:
+    """What is not played, said once at the first event of its kind."""
+    said = set()
+    for index, event in enumerate(events):
+        left_out = "" if live and event.played else event.left_out()
+        if left_out and left_out not in said:
+            findings.advice(("event", index, "do"), left_out)
+            said.add(left_out)
 
 
 def _with_events(findings: Findings, events: Sequence[Table]) -> Findings:

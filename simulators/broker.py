@@ -53,7 +53,7 @@ class Broker:
         self.port = port
         self._host = loopback(host)
         self._server: asyncio.Server | None = None
-        self._open: set[Connection] = set()
+        self._open: dict[Connection, None] = {}  # in the order in which they came
         self._changed = asyncio.Event()
         self._is_stopping = False
         self._clients: dict[str, Connection] = {}
@@ -193,7 +193,7 @@ class Broker:
     def opened(self, connection: Connection) -> None:
         """A client connected, and has said nothing yet."""
         self.statistics.connections += 1
-        self._open.add(connection)
+        self._open[connection] = None
         self._changed.set()
 
     def attach(self, connection: Connection, connect: Connect) -> tuple[Session, bool]:
@@ -222,7 +222,7 @@ class Broker:
 
     def closed(self, connection: Connection) -> None:
         """The connection is gone."""
-        self._open.discard(connection)
+        self._open.pop(connection, None)
         self._detach(connection)
         self._changed.set()
 

@@ -7,11 +7,12 @@ together. Events come from the scenario and, while it runs, from whoever operate
 import heapq
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
 
-from config.actions import Event, Garbage, Power
+from config.actions import BrokerAction, BrokerStall, Event, Garbage, Power
 from config.link_actions import (
     HalfOpen,
     LinkAction,
@@ -27,6 +28,7 @@ from simulators.live_bytes import TICK_S, ByteOutlet
 from simulators.live_opening import Opener
 from simulators.live_registers import RegisterOutlet
 from simulators.outlet import Agenda, Outlet, Witness, nobody
+from simulators.stage_broker import StageBroker
 from simulators.stage_clock import StageClock
 from simulators.world import World
 
@@ -38,7 +40,7 @@ def unnoted(event: Event) -> None:
 
 
 class LiveStage:
-    """All instruments of a scenario on ports of this machine."""
+    """All instruments of a scenario on ports of this machine; its broker too, where it has one."""
 
     def __init__(
         self,
@@ -49,11 +51,13 @@ class LiveStage:
         witness: Witness = nobody,
         clock: StageClock | None = None,
         note: Note = unnoted,
+        broker: StageBroker | None = None,
     ) -> None:
         self.clock = StageClock() if clock is None else clock
         self._scenario = scenario
         self._world = world
         self._note = note
+        self._broker = broker
         self._agenda = Agenda()
         self._opener = Opener(
             scenario, world, directory, wall_start, self.now_s, witness, self._changed
@@ -79,6 +83,11 @@ class LiveStage:
     def now_s(self) -> float:
         """Seconds of play."""
         return self.clock.now_s()
+
+    @property
+    def broker(self) -> StageBroker | None:
+        """Its own; whoever made it ends it."""
+        return self._broker
 
     @property
     def waiting(self) -> int:
@@ -112,21 +121,21 @@ class LiveStage:
         self._move(now_s)
 
     async def happen(self, event: Event) -> bool:
-        """Plays one event now; False for what is not on the stage: commands, gateway, broker."""
+        """Plays one event now; False for what is not on it: commands, gateway, others' broker."""
         return await self._happen(event, self.now_s())
 
     async def _happen(self, event: Event, now_s: float) -> bool:
         outlet = self._outlets.get(getattr(event, "detector", None) or "")
         if outlet is not None:
             outlet.advance(now_s)
-        if not await self._link(event, outlet, now_s):
-            instrument = None if outlet is None else outlet.instrument
-            if not act(self._world, event, now_s, instrument):
-                return False
-            if outlet is not None and isinstance(event, Power):
-                self._agenda.note(outlet)
-        self._note(event)
-        return True
+        is_played = (
+            await self._broke(event, now_s)
+            or await self._link(event, outlet, now_s)
+            or self._act(event, outlet, now_s)
+        )
+        if is_played:
+            self._note(event)
+        return is_played
 
     async def close(self) -> None:
         """Closes every port."""
@@ -149,7 +158,7 @@ class LiveStage:
             case LinkFault():
                 outlet.begin(event)
                 if event.for_s is not None:
-                    self._plan(now_s + event.for_s, _End(outlet, event))
+                    self._plan(now_s + event.for_s, _End(partial(outlet.end, event)))
             case HalfOpen():
                 outlet.abandon()
             case Mend():
@@ -158,6 +167,23 @@ class LiveStage:
                 self._swap(outlet, self._outlets[event.other], now_s)
             case _:
                 return False
+        return True
+
+    def _act(self, event: Event, outlet: Outlet | None, now_s: float) -> bool:
+        """Plays it if it is about the world or an instrument."""
+        if not act(self._world, event, now_s, None if outlet is None else outlet.instrument):
+            return False
+        if outlet is not None and isinstance(event, Power):
+            self._agenda.note(outlet)
+        return True
+
+    async def _broke(self, event: Event, now_s: float) -> bool:
+        """Plays it if it is about the broker, and the stage has one."""
+        if not isinstance(event, BrokerAction) or self._broker is None:
+            return False
+        await self._broker.play(event)
+        if isinstance(event, BrokerStall) and event.for_s is not None:
+            self._plan(now_s + event.for_s, _End(partial(self._broker.end, event)))
         return True
 
     def _swap(self, one: Outlet, other: Outlet, now_s: float) -> None:
@@ -194,12 +220,7 @@ class LiveStage:
 
 
 class _End:
-    """A fault that ends by itself."""
+    """Of a fault that ends by itself."""
 
-    def __init__(self, outlet: Outlet, fault: LinkFault) -> None:
-        self._outlet = outlet
-        self._fault = fault
-
-    def happen(self) -> None:
-        """It is over."""
-        self._outlet.end(self._fault)
+    def __init__(self, happen: Callable[[], None]) -> None:
+        self.happen = happen

@@ -1,10 +1,10 @@
 """The control socket of a live stage: whoever operates an exercise says here what happens next.
 
 One JSON object a line each way. Requests: ``{"ask": "event", "event": {"do": ...}}`` with any
-action of a scenario that is about the world, links and instruments, played at once; ``{"ask":
-"pause"}``, ``{"ask": "resume"}``, ``{"ask": "speed", "speed": 4}`` and ``{"ask": "status"}``.
-Answers carry ``ok``, and ``reason`` if it is false. Who may connect is a matter of the socket's
-file mode.
+action of a scenario that is about the world, links, instruments and the stage's broker, played at
+once; ``{"ask": "pause"}``, ``{"ask": "resume"}``, ``{"ask": "speed", "speed": 4}`` and ``{"ask":
+"status"}``. Answers carry ``ok``, and ``reason`` if it is false. Who may connect is a matter of the
+socket's file mode.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from config.actions import BrokerAction
 from config.injection import Injection, table_of
 from config.problem import ConfigErrors
 from config.scenario import Scenario
@@ -105,10 +106,14 @@ class StageControl:
         now = {"at_s": round(self._stage.now_s(), 4)}
         there = self._stage.sources()
         event = self._injection.examine(self._with_name(asked, there) | now, there)
+        if isinstance(event, BrokerAction) and self._stage.broker is None:
+            raise Refused(
+                "this stage has no broker of its own: that one is yours to stop and start"
+            )
         if not await self._stage.happen(event):
             raise Refused(
-                f"{event.do!r} is nothing for a stage: it plays the world, links and instruments; "
-                "orders go to the gateway, by their own verbs"
+                f"{event.do!r} is nothing for a stage: it plays the world, links, instruments and "
+                "its broker; orders go to the gateway, by their own verbs"
             )
         return {"played": table_of(event)}
 
@@ -120,7 +125,7 @@ class StageControl:
         return {"id": name, **asked}
 
     def _status(self) -> Table:
-        clock = self._stage.clock
+        clock, broker = self._stage.clock, self._stage.broker
         return {
             "scenario": self._name,
             "now_s": round(clock.now_s(), 3),
@@ -129,6 +134,7 @@ class StageControl:
             "paused": clock.is_paused,
             "events_to_come": self._stage.waiting,
             "sources": list(self._stage.sources()),
+            "broker": None if broker is None else {"url": broker.url, "state": broker.state},
             "troubles": {name: list(them) for name, them in self._stage.troubles().items()},
         }
 

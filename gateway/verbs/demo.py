@@ -19,7 +19,7 @@ from gateway.app import Gateway
 from gateway.board import alarm_state
 from gateway.verbs.stage import Stage, on_stage
 from gateway.verbs.terminal import Exit, complain, say
-from simulators.broker import Broker
+from simulators.stage_broker import CannotListen, StageBroker
 
 STATUS_S: Final = 5.0
 SUBSCRIBE_S: Final = 5.0
@@ -37,8 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Exit:
     """Plays the example event until interrupted."""
     logs.set_up("warning", as_json=False)
+    scenario = _event(with_source=not arguments.no_source)
     with tempfile.TemporaryDirectory(prefix="dosegate-demo-") as directory:
-        return asyncio.run(_demo(_event(with_source=not arguments.no_source), directory, arguments))
+        try:
+            return asyncio.run(_demo(scenario, directory, arguments))
+        except CannotListen as error:
+            complain(str(error))
+            return Exit.USAGE
 
 
 def _event(*, with_source: bool) -> Scenario:
@@ -51,15 +56,12 @@ async def _demo(scenario: Scenario, directory: str, arguments: argparse.Namespac
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    broker = Broker(port=arguments.port)
-    port = await broker.start()
-    brokers = (f"mqtt://127.0.0.1:{port}",)
-    try:
-        async with on_stage(scenario, Path(directory), brokers) as stage:
-            _welcome(scenario, stage, port)
-            return await _watch(stage, port, stop, arguments.seconds)
-    finally:
-        await broker.stop()
+    async with (
+        StageBroker(arguments.port) as broker,
+        on_stage(scenario, Path(directory), (), broker=broker) as stage,
+    ):
+        _welcome(scenario, stage, broker.port)
+        return await _watch(stage, broker.port, stop, arguments.seconds)
 
 
 def _welcome(scenario: Scenario, stage: Stage, port: int) -> None:

@@ -1,4 +1,4 @@
-"""``inject``: says what happens next on a live stage: sources, rain, cables, faults, its clock."""
+"""``inject``: says what happens next on a live stage: sources, rain, faults, broker, its clock."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from config.action import Action
-from config.actions import Event
+from config.actions import BrokerAction, Event
 from gateway.board import harmless
 from gateway.control import ControlClient, ControlUnavailable
 from gateway.verbs.duration import seconds
@@ -19,7 +19,6 @@ from simulators.stage_control import SOCKET
 
 Table = dict[str, Any]
 
-_LEFT_TO_VERBS: Final = frozenset({"broker_stop", "broker_start", "broker_cut", "broker_stall"})
 _OWN_WORDS: Final = frozenset({"place_source", "send_source", "remove_source", "rain"})
 _LENGTH: Final = re.compile(r"(\d+(?:\.\d+)?)\s*m?")
 _PATIENCE_S: Final = 10.0
@@ -49,9 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     speed = what.add_parser("speed", help="how fast it goes")
     speed.add_argument("factor", type=float, help="seconds of play in a second")
     what.add_parser("status", help="time, sources, and what is wrong with links, as JSON")
-    for name, model in _on_detectors():
-        one = what.add_parser(name.replace("_", "-"), help=_first_line(model))
-        one.add_argument("detector")
+    for name, model in _actions():
+        as_in_files = [name] if "_" in name else []
+        one = what.add_parser(name.replace("_", "-"), aliases=as_in_files, help=_first_line(model))
+        if "detector" in model.model_fields:
+            one.add_argument("detector")
         one.add_argument("keys", nargs="*", metavar="KEY=VALUE", help=_keys_of(model))
 
 
@@ -91,14 +92,14 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--for", dest="for_s", metavar="TIME", help="then it vanishes")
 
 
-def _on_detectors() -> Iterator[tuple[str, type[Action]]]:
-    """Actions about one detector that a stage plays, with their models."""
+def _actions() -> Iterator[tuple[str, type[Action]]]:
+    """Actions about one detector or the broker that a stage plays, with their models."""
     for model in get_args(get_args(Event)[0]):
-        if "detector" not in model.model_fields or "user" in model.model_fields:
-            continue
-        if model.model_fields["detector"].is_required():
+        detector = model.model_fields.get("detector")
+        is_about_one = detector is not None and detector.is_required()
+        if (is_about_one and "user" not in model.model_fields) or issubclass(model, BrokerAction):
             for name in get_args(model.model_fields["do"].annotation):
-                if name not in _OWN_WORDS | _LEFT_TO_VERBS:
+                if name not in _OWN_WORDS:
                     yield name, model
 
 
@@ -132,9 +133,9 @@ def _event(arguments: argparse.Namespace) -> Table:
         case "event":
             return _parsed(arguments.text)
     name = arguments.what.replace("-", "_")
-    (model,) = (model for known, model in _on_detectors() if known == name)
-    pairs = dict(_pair(model, word) for word in arguments.keys)
-    return {"do": name, "detector": arguments.detector, **pairs}
+    (model,) = (model for known, model in _actions() if known == name)
+    about = {"detector": arguments.detector} if "detector" in model.model_fields else {}
+    return {"do": name, **about, **dict(_pair(model, word) for word in arguments.keys)}
 
 
 def _source(arguments: argparse.Namespace) -> Table:

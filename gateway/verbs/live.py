@@ -4,13 +4,16 @@ import asyncio
 import resource
 import signal
 import tempfile
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
+from config.actions import BrokerAction
 from config.scenario import Scenario
 from config.write import to_toml
 from gateway.verbs.stage import CONFIGURATION, PLAYED, on_stage
 from gateway.verbs.terminal import Exit, complain, say
 from simulators.api import Emission
+from simulators.stage_broker import StageBroker
 from simulators.stage_clock import StageClock
 from simulators.truth import TruthFile
 
@@ -22,15 +25,20 @@ def play_live(
     brokers: tuple[str, ...],
     speed: float = 1.0,
     *,
+    port: int = 0,
     paused: bool = False,
 ) -> Exit:
-    """Plays until the scenario's end, ``seconds`` of play or an interrupt. Raises BadSpeed."""
+    """Plays until the scenario's end, ``seconds`` of play or an interrupt.
+
+    With no ``brokers`` of somebody else the stage brings one of its own, on ``port``. Raises
+    BadSpeed, CannotListen.
+    """
     clock = StageClock(speed, paused=paused)
     place = directory or Path(tempfile.mkdtemp(prefix="dosegate-live-"))
     place.mkdir(parents=True, exist_ok=True)
     _allow_many_ports()
     end_s = seconds or scenario.scenario.duration_s
-    asyncio.run(_play(scenario, place, end_s, brokers, clock))
+    asyncio.run(_play(scenario, place, end_s, brokers, port, clock))
     return Exit.WELL
 
 
@@ -45,6 +53,7 @@ async def _play(
     directory: Path,
     end_s: float,
     brokers: tuple[str, ...],
+    port: int,
     clock: StageClock,
 ) -> None:
     stop = asyncio.Event()
@@ -55,11 +64,15 @@ async def _play(
         def witness(detector: str, emission: Emission) -> None:
             truth.note(detector, emission)
 
-        async with on_stage(scenario, directory, brokers, witness, clock) as stage:
+        async with (
+            _own_broker(brokers, port) as broker,
+            on_stage(scenario, directory, brokers, witness, clock, broker) as stage,
+        ):
             path = directory / CONFIGURATION
             path.write_text(to_toml(stage.configuration), encoding="utf-8")
             say(str(path))
             complain(f"read them with: dosegate run -c {path}")
+            complain(_about_broker(scenario, broker))
             complain(f"what they send is listed in {directory / 'sent.jsonl'}")
             complain(f"what happens is listed in {directory / PLAYED}; say what happens next with:")
             complain(f"  dosegate inject --directory {directory} ...")
@@ -67,6 +80,28 @@ async def _play(
                 complain("paused; begin with: inject resume")
             if await _is_over(clock, end_s, stop):
                 complain("played to the end")
+
+
+def _own_broker(
+    brokers: tuple[str, ...], port: int
+) -> AbstractAsyncContextManager[StageBroker | None]:
+    """One of the stage, unless somebody else's are named."""
+    return nullcontext() if brokers else StageBroker(port)
+
+
+def _about_broker(scenario: Scenario, broker: StageBroker | None) -> str:
+    """Where the stage's own listens, or what is not played on one of somebody else."""
+    if broker is not None:
+        return f"its own broker is there for them; watch it with: dosegate watch {broker.url}"
+    found = [
+        f"{each.do} at {each.at_s:g} s" for each in scenario.event if isinstance(each, BrokerAction)
+    ]
+    if not found:
+        return "its broker is yours"
+    return (
+        f"advice: not played, as the broker is yours: {', '.join(found)}\n"
+        "    stop and start it yourself, or leave --broker out: the stage then brings its own"
+    )
 
 
 async def _is_over(clock: StageClock, end_s: float, stop: asyncio.Event) -> bool:

@@ -22,6 +22,7 @@ from gateway.verbs.terminal import Exit, complain, say, spare_collector
 from gateway.verbs.virtual import VirtualPlay
 from simulators.counter import NoCounts
 from simulators.registry import NoSimulator
+from simulators.stage_broker import CannotListen
 from simulators.stage_clock import BadSpeed
 
 _KIND_OF: Final = {
@@ -46,8 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--live", action="store_true", help="open ports and play in real time")
     parser.add_argument("--directory", type=Path, help="with --live: where ports and files go")
     parser.add_argument(
-        "--broker", action="append", default=[], help="with --live: for the configuration"
+        "--broker",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="with --live: yours, for the configuration; default: the stage brings its own",
     )
+    parser.add_argument("--port", type=int, help="with --live: of its own broker; default: any")
     parser.add_argument("--seconds", type=float, help="with --live: end after this time of play")
     parser.add_argument("--speed", type=float, help="with --live: seconds of play in a second")
     parser.add_argument("--paused", action="store_true", help="with --live: the clock stands at 0")
@@ -64,7 +70,10 @@ def run(arguments: argparse.Namespace) -> Exit:
     if not arguments.live and (arguments.speed is not None or arguments.paused):
         complain("--speed and --paused need --live: virtual time is as fast as it can be")
         return Exit.USAGE
-    scenario = _load(arguments.scenario, arguments.events)
+    if arguments.port is not None and (arguments.broker or not arguments.live):
+        complain("--port is that of the broker which --live brings where no --broker is given")
+        return Exit.USAGE
+    scenario = _load(arguments.scenario, arguments.events, live=arguments.live)
     if scenario is None:
         return Exit.USAGE
     if arguments.live:
@@ -93,9 +102,10 @@ def _play_live(scenario: Scenario, arguments: argparse.Namespace) -> Exit:
             arguments.seconds,
             tuple(arguments.broker),
             1.0 if arguments.speed is None else arguments.speed,
+            port=arguments.port or 0,
             paused=arguments.paused,
         )
-    except BadSpeed as error:
+    except (BadSpeed, CannotListen) as error:
         complain(str(error))
         return Exit.USAGE
 
@@ -104,9 +114,10 @@ class BadSettings(ValueError):
     """Settings that an instrument's simulator does not know."""
 
 
-def _load(path: Path, events: Path | None) -> Scenario | None:
+def _load(path: Path, events: Path | None, *, live: bool) -> Scenario | None:
     try:
-        examination = examine_scenario(path, None if events is None else read_events(events))
+        happening = None if events is None else read_events(events)
+        examination = examine_scenario(path, happening, live=live)
     except ConfigErrors as errors:
         complain(str(errors))
         return None

@@ -17,6 +17,7 @@ from config.models import Configuration, Gateway, Sink
 from config.scenario import Scenario
 from simulators.live import LiveStage, Note
 from simulators.outlet import Witness, nobody
+from simulators.stage_broker import StageBroker
 from simulators.stage_clock import StageClock
 from simulators.stage_control import SOCKET, StageControl
 from simulators.world import World
@@ -44,18 +45,23 @@ async def on_stage(
     brokers: tuple[str, ...],
     witness: Witness = nobody,
     clock: StageClock | None = None,
+    broker: StageBroker | None = None,
 ) -> AsyncIterator[Stage]:
-    """Opens the ports, plays in the background, closes everything at the end."""
+    """Opens the ports, plays in the background, closes everything at the end.
+
+    ``brokers`` are somebody else's, ``broker``, which listens already, is the stage's own.
+    """
+    urls = brokers if broker is None else (broker.url, *brokers)
     with _played(directory / PLAYED) as note:
         live = LiveStage(
-            scenario, World(scenario), directory, datetime.now(UTC), witness, clock, note
+            scenario, World(scenario), directory, datetime.now(UTC), witness, clock, note, broker
         )
         control = StageControl(directory / SOCKET, live, scenario)
         playing: asyncio.Task[None] | None = None
         try:
             links = await live.open()
             configuration = scenario.configuration(links).model_copy(
-                update={"gateway": _gateway(scenario, directory), "sink": _sinks(brokers)}
+                update={"gateway": _gateway(scenario, directory), "sink": _sinks(urls)}
             )
             await control.start()
             playing = asyncio.create_task(_play(live), name="stage")

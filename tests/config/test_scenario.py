@@ -224,15 +224,31 @@ def test_every_action_of_the_grammar_is_accepted_and_reserved_ones_are_said(
     known = {(m, do) for m in models for do in get_args(m.model_fields["do"].annotation)}
     assert seen == known
     reserved = [each.do for each in examination.scenario.event if not each.played]
-    assert {*reserved} == {"history", "resend"} | {
-        f"broker_{what}" for what in ("stop", "start", "cut", "stall")
-    }
+    assert reserved == ["history", "resend"]
     advice = [each.message for each in examination.problems]
     live = [each.do for each in examination.scenario.event if each.live_only]
-    assert live == ["reply_fault", "half_open"]
+    broker = [f"broker_{what}" for what in ("stop", "start", "cut", "stall")]
+    assert live == [*broker, "reply_fault", "half_open"]
     assert advice == [
         *(f"{do!r} is accepted, but not played" for do in reserved),
         *(f"{do!r} is played with --live only" for do in live),
+    ]
+
+
+def test_what_is_not_played_is_said_once_and_only_where_it_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "scenario.toml"
+    lines = [
+        '{ do = "broker_cut" }',
+        '{ do = "broker_cut" }',
+        '{ do = "history", lane = "alarms" }',
+    ]
+    path.write_text(ONE_DETECTOR + "".join(map(event, lines)), encoding="utf-8")
+    assert [each.message for each in examine_scenario(path).problems] == [
+        "'broker_cut' is played with --live only",
+        "'history' is accepted, but not played",
+    ]
+    assert [each.message for each in examine_scenario(path, live=True).problems] == [
+        "'history' is accepted, but not played",
     ]
 
 

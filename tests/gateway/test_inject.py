@@ -6,6 +6,7 @@ The process of the last tests is real; they wait for its answers and never for t
 import argparse
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -90,6 +91,11 @@ WHAT = {"nuclide": "Cs-137", "activity": "100 MBq"}
             ("event", '[[event]]\ndo = "thaw"\ndetector = "a"'),
             {"do": "thaw", "detector": "a"},
         ),
+        (("broker-stop", "forgets=true"), {"do": "broker_stop", "forgets": True}),
+        (("broker_stop",), {"do": "broker_stop"}),
+        (("broker-start",), {"do": "broker_start"}),
+        (("broker-cut",), {"do": "broker_cut"}),
+        (("broker-stall", "for_s=30"), {"do": "broker_stall", "for_s": 30}),
         (("event", '{"do": "thaw", "detector": "a"}'), {"do": "thaw", "detector": "a"}),
     ],
 )  # fmt: skip
@@ -111,6 +117,7 @@ def test_the_clock_is_asked_for_by_name() -> None:
         ((*SOURCE, "--past", "a", "--for", "60"), "such as 90s"),
         ((*SOURCE, "--at", "1,2", "--speed", "1 m/s"), "--speed goes with --past"),
         (("loss", "a", "0.5"), "keys: for_s, share"),
+        (("broker-cut", "now"), "'now' is not KEY=VALUE; keys: none"),
         (("event", "do: thaw"), "neither TOML nor JSON"),
         (("event", "1"), "neither TOML nor JSON"),
     ],
@@ -160,6 +167,17 @@ class Exercise:
         """Of the detector on TCP, as the configuration has it."""
         text = (self.home / "gateway.toml").read_text(encoding="utf-8")
         return int(text.partition('kind = "tcp"')[2].partition("port = ")[2].split()[0])
+
+    async def reaches_broker(self) -> bool:
+        """Whether somebody listens where the configuration's sink says."""
+        text = (self.home / "gateway.toml").read_text(encoding="utf-8")
+        port = int(text.partition("mqtt://127.0.0.1:")[2].partition('"')[0])
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            return False
+        writer.close()
+        return True
 
     def played(self) -> list[dict[str, Any]]:
         """What happened so far."""
@@ -245,3 +263,58 @@ async def test_it_ends_by_its_own_clock(tmp_path: Path) -> None:
     async with exercise(tmp_path, "--speed", "100", "--seconds", "100") as on:
         async with asyncio.timeout(SOON_S):
             assert await on.process.wait() == 0
+
+
+async def test_the_broker_that_the_stage_brings_is_stopped_and_started(tmp_path: Path) -> None:
+    async with exercise(tmp_path, "--speed", "10") as on:
+        assert await on.reaches_broker()
+        code, stopped = await on.inject("broker-stop")
+        assert (code, stopped["do"]) == (0, "broker_stop")
+        assert not await on.reaches_broker()
+        assert (await on.inject("status"))[1]["broker"]["state"] == "stopped"
+        assert (await on.inject("broker_start"))[0] == 0
+        assert await on.reaches_broker()
+        assert [each["do"] for each in on.played()] == ["broker_stop", "broker_start"]
+
+
+async def test_a_broker_of_somebody_else_is_left_alone_and_that_is_said(tmp_path: Path) -> None:
+    scenario = tmp_path / "outage.toml"
+    outage = (
+        '[[event]]\nat_s = 100\ndo = "broker_stop"\n[[event]]\nat_s = 160\ndo = "broker_start"\n'
+    )
+    scenario.write_text(TEXT + outage, encoding="utf-8")
+    process = await asyncio.create_subprocess_exec(
+        DOSEGATE, "simulate", "--live", "--directory", tmp_path, "--seconds", "170",
+        "--speed", "1000", "--broker", "mqtt://127.0.0.1:1883", scenario,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(SOON_S):
+        _, told = await process.communicate()
+    assert process.returncode == 0
+    said = told.decode()
+    assert "not played, as the broker is yours: broker_stop at 100 s, broker_start at 160 s" in said
+    assert "with --live only" not in said
+    assert (tmp_path / "played.jsonl").read_text(encoding="utf-8") == ""
+    assert 'brokers = ["mqtt://127.0.0.1:1883"]' in (tmp_path / "gateway.toml").read_text()
+
+
+@pytest.mark.parametrize("more", [(), ("--live", "--broker", "mqtt://127.0.0.1:1883")])
+def test_a_port_is_that_of_the_broker_which_the_stage_brings(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    path = tmp_path / "exercise.toml"
+    path.write_text(TEXT, encoding="utf-8")
+    assert cli.main(["simulate", str(path), "--port", "1883", *more]) == 2
+    assert "--port is that of the broker" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_said_and_bad_usage(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "exercise.toml"
+    path.write_text(TEXT, encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        words = ["simulate", str(path), "--live", "--directory", str(tmp_path), "--port", port]
+        assert cli.main(words) == 2
+    assert f"no broker on port {port}" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 
 from config.scenario import load_scenario
 from simulators.live import LiveStage
+from simulators.stage_broker import StageBroker
 from simulators.stage_control import StageControl
 from simulators.world import World
 
@@ -49,14 +50,14 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path):
     @asynccontextmanager
-    async def opened():
+    async def opened(broker=None):
         path = tmp_path / "scenario.toml"
         path.write_text(TEXT, encoding="utf-8")
         scenario = load_scenario(path)
         noted = []
         stage = LiveStage(
             scenario, World(scenario), tmp_path, datetime(2026, 1, 1, tzinfo=UTC),
-            note=noted.append,
+            note=noted.append, broker=broker,
         )  # fmt: skip
         control = StageControl(tmp_path / "stage.sock", stage, scenario)
         await stage.open()
@@ -105,6 +106,7 @@ def test_status_says_what_is_the_case(desk, virtually):
         "paused": True,
         "events_to_come": 1,
         "sources": ["there"],
+        "broker": None,
         "troubles": {"prd": ["unplugged", "loss"]},
     }
 
@@ -154,7 +156,7 @@ def test_a_name_that_is_taken_is_not_given_again(desk, virtually):
         ({"ask": "event", "event": {"do": "unplug", "detector": "prt"}}, "did you mean 'prd'?"),
         ({"ask": "event", "event": {"do": "acknowledge"}}, "orders go to the gateway"),
         ({"ask": "event", "event": {"do": "kill"}}, "nothing for a stage"),
-        ({"ask": "event", "event": {"do": "broker_stop"}}, "nothing for a stage"),
+        ({"ask": "event", "event": {"do": "broker_stop"}}, "has no broker of its own"),
         ({"ask": "event", "event": "unplug"}, "no object"),
         ({"ask": "event"}, "no object"),
         ({"ask": "speed", "speed": 0}, "a speed of 0"),
@@ -174,6 +176,23 @@ def test_what_is_refused_says_why_and_nothing_happens(desk, virtually, request_,
     assert expected in answer["reason"]
     assert noted == []
     assert (status["speed"], status["paused"], status["troubles"]) == (1.0, False, {})
+
+
+def test_its_broker_is_stopped_and_started(desk, virtually):
+    async def play():
+        async with StageBroker() as broker, desk(broker) as at:
+            stopped = await at.play("broker_stop", forgets=True)
+            status = await at.ask("status")
+            wrong = await at.play("broker_stop", for_s=3)
+            await at.play("broker_start")
+            return stopped, status, wrong, await at.ask("status"), broker.url, at.noted
+
+    stopped, status, wrong, later, url, noted = virtually(play())
+    assert stopped["played"]["forgets"] is True
+    assert status["broker"] == {"url": url, "state": "stopped"}
+    assert "for_s: unknown key" in wrong["reason"]
+    assert later["broker"] == {"url": url, "state": "listening"}
+    assert [each.do for each in noted] == ["broker_stop", "broker_start"]
 
 
 def test_no_text_is_too_bad_for_an_answer(desk, virtually):
