@@ -357,6 +357,7 @@ class SinkReader:
             stream.failures = 0
             last = min(span.last, span.first + UNREADABLE_RECORDS - 1)
             gone = Span(span.epoch, span.first, last)
+            self._journal.give_up(stream.lane, gone)
             self._count_missing(stream, stream.put_chunk(gone, (), partial_read=False))
         self._retry = asyncio.get_running_loop().call_later(READ_RETRY_S, self._try_again)
 

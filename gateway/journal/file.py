@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.journal.checksum import read_tolerantly
 from gateway.journal.salvage import ASIDE, NEWER, PAGE_BYTES, forget_copies, salvage, set_aside
 from gateway.journal.tables import FORMAT, TABLES, bring_forward, version
 
@@ -70,16 +71,18 @@ class Opened:
     replaced: bool = False
 
 
-def open_file(directory: Path, max_bytes: int, *, starting: bool) -> Opened:
+def open_file(directory: Path, max_bytes: int, *, starting: bool, distrust: str = "") -> Opened:
     """A sound journal file, a fresh one if the old one is not.
 
     While running only damage replaces a file, an error that may pass is raised; at the start
-    anything that cannot be opened makes way.
+    anything that cannot be opened makes way. ``distrust``: why it is damaged although it opens.
     """
     path = directory / FILE
     try:
+        if distrust:
+            raise _Damaged(distrust)
         return Opened(_open_sound(path, max_bytes))
-    except (_Damaged, sqlite3.Error) as error:
+    except (_Damaged, sqlite3.Error, UnicodeError) as error:  # SQLite's texts quote the schema
         name = getattr(error, "sqlite_errorname", DAMAGE[0])
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise JournalUnusable(
@@ -153,6 +156,11 @@ def empty_log(con: sqlite3.Connection) -> None:
         raise JournalUnusable("the log of the journal could not be emptied after a failure")
 
 
+def is_damage(error: Exception) -> bool:
+    """Whether SQLite says that the file itself is not sound."""
+    return str(getattr(error, "sqlite_errorname", "")).startswith(DAMAGE)
+
+
 def is_busy(error: Exception) -> bool:
     """Whether another one has the file just now."""
     return str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_BUSY")
@@ -169,6 +177,7 @@ def open_memory(name: str, max_bytes: int) -> sqlite3.Connection:
 
 def _open_sound(path: Path, max_bytes: int) -> sqlite3.Connection:
     con = sqlite3.connect(path, isolation_level=None, timeout=WAIT_S, cached_statements=64)
+    read_tolerantly(con)
     try:
         con.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         found = _known_version(con)

@@ -12,6 +12,7 @@ import structlog
 from gateway.journal.losses import TELL_S, LossReport
 from gateway.journal.notices import JournalNotices
 from gateway.journal.record import JournalCounters, Outcome
+from gateway.journal.retention import DAMAGED
 from gateway.journal.spans import Span
 from gateway.values import Entry, Lane
 from gateway.wire.delivery import Lost
@@ -99,9 +100,21 @@ class JournalIncidents:
         count = sum(loss.count for loss in losses)
         log.error("journal_lost", records=count, reason=losses[0].reason)
         self._losses.add(losses)
-        self._notices.shed(count, self._clock())
+        turned = [loss for loss in losses if loss.reason == DAMAGED]
+        if turned:
+            self._notices.turned(self._turned(turned), self._clock())
+        if len(turned) < len(losses):
+            self._notices.shed(count, self._clock())
         if self._timer is None and not self._closed:
             self._timer = self._loop.call_later(0, self.tell_losses)
+
+    def _turned(self, losses: Sequence[Lost]) -> str:
+        first = losses[0]
+        return (
+            f"{sum(loss.count for loss in losses)} messages or more cannot be read in the journal "
+            f"of {self._directory}, {first.lane} {first.epoch}/{first.first} the first: look at "
+            "the disk; dosegate journal verify tells which"
+        )
 
     def tell_losses(self) -> None:
         """Tells one range a lane; the others follow, and at last that it is over."""
@@ -110,7 +123,7 @@ class JournalIncidents:
         if entries:
             self._tell(entries, tombstones)
         self._notices.tick(self._clock())
-        if (entries or self._losses or self._notices.sheds) and not self._closed:
+        if (entries or self._losses or self._notices.lasts) and not self._closed:
             self._timer = self._loop.call_later(TELL_S, self.tell_losses)
 
     def close(self) -> None:

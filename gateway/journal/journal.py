@@ -11,19 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
 from gateway.clock import Now, system_now
-from gateway.journal import quarantine
 from gateway.journal.cursors import CURSORS_S, CursorBook
 from gateway.journal.incidents import JournalIncidents
 from gateway.journal.losses import given_up
 from gateway.journal.notices import JournalNotices, nobody
 from gateway.journal.pending import PendingSamples
 from gateway.journal.place import JournalPlace
-from gateway.journal.read import StoreReader
+from gateway.journal.reading import JournalReading
 from gateway.journal.record import (
     Batch,
     Group,
@@ -81,9 +79,10 @@ class Journal:
             lambda entries, losses: self._submit(Urgent(self._number(entries), losses=losses)),
         )
         self._store = Store(directory, limits.max_bytes, sinks, limits)
-        self._store_reader = StoreReader(directory)
         self._writer = ThreadPoolExecutor(1, "journal-writer")
-        self._reader = ThreadPoolExecutor(1, "journal-reader")
+        self._reading = JournalReading(
+            directory, self._store, self._writer, sinks, self._incidents, now
+        )
         self._kept = Kept(0)
         self._numbered: dict[Lane, int] = dict.fromkeys(Lane, 0)
         self._newest: dict[Lane, int] = dict.fromkeys(Lane, 0)
@@ -96,7 +95,7 @@ class Journal:
         self._truth = Truth()
         self._place = JournalPlace(
             self._store,
-            self._store_reader,
+            self._reading.store_reader,
             self._writer,
             self._cursors,
             self._incidents,
@@ -128,7 +127,7 @@ class Journal:
             await journal._start()
         except BaseException:
             journal._writer.shutdown(wait=False)
-            journal._reader.shutdown(wait=False)
+            journal._reading.shutdown()
             raise
         return journal
 
@@ -153,7 +152,7 @@ class Journal:
     @property
     def memory(self) -> str:
         """The name of the journal in memory that stands in for the file; empty: it is on disk."""
-        return self._store_reader.memory
+        return self._reading.store_reader.memory
 
     def states(self) -> Mapping[str, bytes]:
         """The states as they were when the journal was opened, by key."""
@@ -214,8 +213,12 @@ class Journal:
         return self._cursors.follow(sink, follower, self._kept.numbers, self.epoch, self._newest)
 
     def read(self, lane: Lane, span: Span, limit: int) -> "asyncio.Future[list[Record]]":
-        """The first records of a span that the file still has."""
-        return self._loop.run_in_executor(self._reader, self._store_reader.read, lane, span, limit)
+        """The first records of a span that the file still has; what is missed is told as lost."""
+        return self._reading.read(lane, span, limit)
+
+    def give_up(self, lane: Lane, span: Span) -> None:
+        """These cannot be read: whoever is owed them is told so."""
+        self._reading.give_up(lane, (span,))
 
     def refuse(self, refusal: Refusal) -> None:
         """Keeps a record that a sink cannot deliver, with the reason."""
@@ -224,19 +227,11 @@ class Journal:
 
     async def quarantined(self) -> Mapping[str, int]:
         """How many refused records are kept aside, by sink."""
-        work = partial(self._store.work, quarantine.quarantined)
-        return await self._loop.run_in_executor(self._writer, work)
+        return await self._place.quarantined()
 
     async def requeue(self, sink: str) -> int:
         """What a sink refused is sent to it again, with its old numbers; how many records."""
-        self._cursors.hold()
-        try:
-            work = partial(self._store.work, partial(quarantine.requeue, sink=sink))
-            owing = await self._loop.run_in_executor(self._writer, work)
-            for lane, spans in owing.items():
-                self._cursors.owe(sink, lane, spans)
-        finally:
-            self._cursors.release()
+        owing = await self._place.requeue(sink)
         self.note_progress()
         return sum(spans.total() for spans in owing.values())
 
@@ -262,9 +257,9 @@ class Journal:
             if timer is not None:
                 timer.cancel()
         if not self._writing:
-            await self._loop.run_in_executor(self._reader, self._store_reader.close)
+            await self._reading.close()
             await self._loop.run_in_executor(self._writer, self._store.close)
-        self._reader.shutdown(wait=False)
+        self._reading.shutdown()
         self._writer.shutdown(wait=False)
 
     def _number(self, entries: Sequence[Entry]) -> list[Record]:

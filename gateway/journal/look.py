@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
+from gateway.journal.checksum import Values, holds, read_tolerantly, rows_of
 from gateway.journal.epoch import next_epoch, store_epoch
 from gateway.journal.file import FILE, JournalUnusable, prepare
 from gateway.journal.read import read_events, read_groups
@@ -53,10 +54,16 @@ class Loss:
 
 
 class JournalLook:
-    """A journal's messages; closes with the ``with`` statement."""
+    """A journal's messages; closes with the ``with`` statement.
+
+    ``passed`` counts rows that could not be believed and were passed over, where others are found.
+    """
 
     def __init__(self, con: sqlite3.Connection) -> None:
+        self.passed = 0
         self._con = con
+        read_tolerantly(con)
+        self._crc = "crc" if "crc" in columns(con, "events") else "NULL"
 
     @classmethod
     def open(cls, directory: Path) -> Self:
@@ -66,7 +73,7 @@ class JournalLook:
             raise JournalUnusable(f"{path}: there is no journal, or it may not be read")
         try:
             return cls(_connected(path))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:
             raise JournalUnusable(f"{path}: {error}; may this user read it?") from error
 
     @classmethod
@@ -103,7 +110,14 @@ class JournalLook:
         Raises ValueError where a row is damaged.
         """
         read = read_events if lane.is_alarm else read_groups
-        return read(self._con, lane, span, limit)
+        return read(self._con, lane, span, limit, crc=self._crc)
+
+    def damaged_rows(self, table: str) -> Iterator[Values]:
+        """The rows of a small table that are not as they were stored, without their content."""
+        if self._crc == "crc":
+            for _, crc, values in rows_of(self._con, table):
+                if not holds(crc, *values):
+                    yield values[:-1]
 
     def since(self, lane: Lane, span: Span, wall: float) -> int:
         """The first number of a span that was stored then or later, or one after its last.
@@ -154,23 +168,30 @@ class JournalLook:
 
     def history(self, about: str) -> Iterator[Message]:
         """Events of an occurrence, or of the alarms of a detector, newest first."""
-        rows = self._con.execute(
-            "SELECT body FROM events WHERE topic = 'alarm/event'"
-            " AND instr(body, CAST(? AS BLOB)) ORDER BY id DESC",
-            (json.dumps(about),),
-        )
-        for (body,) in rows:
+        for body in self._bodies(
+            "topic = 'alarm/event' AND instr(body, CAST(? AS BLOB))", json.dumps(about)
+        ):
             message = json.loads(body)
             if about in (message["occurrence"], message["detector"], *message["members"]):
                 yield message
 
     def answers(self) -> Iterator[Message]:
         """Answers to commands, newest first."""
-        rows = self._con.execute(
-            "SELECT body FROM events WHERE topic GLOB 'command/*/result' ORDER BY id DESC"
-        )
-        for (body,) in rows:
+        for body in self._bodies("topic GLOB 'command/*/result'"):
             yield json.loads(body)
+
+    def _bodies(self, condition: str, *values: object) -> Iterator[bytes]:
+        """The bodies of events, newest first."""
+        rows = self._con.execute(
+            f"SELECT lane, epoch, seq, topic, body, {self._crc} FROM events WHERE {condition}"
+            " ORDER BY id DESC",
+            values,
+        )
+        for *name, body, crc in rows:
+            if holds(crc, *name, body):
+                yield body
+            else:
+                self.passed += 1
 
     def around(self, detector: str, kind: str, begin: float, end: float) -> Iterator[Message]:
         """A detector's messages of a kind that were measured then, in the order of storing.
@@ -207,7 +228,7 @@ class JournalLook:
 
     def _forward(self, lane: Lane, span: Span) -> Iterator[Record]:
         while span.first <= span.last:
-            records = self.read(lane, span, AT_ONCE)
+            records = self._passing(lane, span)
             if not records:
                 return
             yield from records
@@ -216,7 +237,15 @@ class JournalLook:
     def _backward(self, lane: Lane, span: Span) -> Iterator[Record]:
         for last in range(span.last, span.first - 1, -AT_ONCE):
             first = max(span.first, last - AT_ONCE + 1)
-            yield from reversed(self.read(lane, Span(span.epoch, first, last), AT_ONCE))
+            yield from reversed(self._passing(lane, Span(span.epoch, first, last)))
+
+    def _passing(self, lane: Lane, span: Span) -> list[Record]:
+        """Some records of a samples lane, past groups that cannot be believed."""
+        try:
+            return self.read(lane, span, AT_ONCE)
+        except ValueError:
+            self.passed += 1
+        return read_groups(self._con, lane, span, AT_ONCE, skip_damaged=True, crc=self._crc)
 
 
 def stored_at(body: bytes) -> float | None:

@@ -49,5 +49,5 @@ def move(memory: sqlite3.Connection, con: sqlite3.Connection) -> None:
     with transaction(con):
         con.execute("DELETE FROM states")
         con.executemany("DELETE FROM documents WHERE exercise = ? AND topic = ?", documents)
-        con.execute("UPDATE documents SET body = x''")
+        con.execute("UPDATE documents SET body = x'', crc = NULL")
     copy_tables(memory, con, time.monotonic() + SALVAGE_S, MOVED, joining=True)

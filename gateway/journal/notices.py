@@ -9,7 +9,8 @@ DAMAGED: Final = "journal_damaged"
 SHEDDING: Final = "journal_shedding"
 STALLED: Final = "journal_stalled"
 NEARLY_FULL: Final = "disk_nearly_full"
-SHEDDING_OVER_S: Final = 60.0
+OVER_S: Final = 60.0
+"""So long after the last one of a kind the condition is over: own choice."""
 
 
 class JournalNotices:
@@ -18,12 +19,12 @@ class JournalNotices:
     def __init__(self, notify: Callable[[Notice], None]) -> None:
         self._notify = notify
         self._present: dict[str, str] = {}
-        self._shed_at: float | None = None
+        self._since: dict[str, float] = {}
 
     @property
-    def sheds(self) -> bool:
+    def lasts(self) -> bool:
         """Whether there is an end to be told when enough time has passed."""
-        return self._shed_at is not None
+        return bool(self._since)
 
     def damaged(self, detail: str) -> None:
         """A file was replaced: that is no state, it stays on the list until acknowledged."""
@@ -32,11 +33,12 @@ class JournalNotices:
 
     def shed(self, records: int, now: float) -> None:
         """Samples that were owed have been deleted."""
-        self._shed_at = now
-        if SHEDDING not in self._present:
-            self._set(
-                SHEDDING, f"{records} samples or more were deleted before every sink had them"
-            )
+        detail = f"{records} samples or more were deleted before every sink had them"
+        self._begin(SHEDDING, detail, now)
+
+    def turned(self, detail: str, now: float) -> None:
+        """Rows were met that are not as they were stored: said once while more are met."""
+        self._begin(DAMAGED, detail, now)
 
     def stalled(self, detail: str) -> None:
         """The disk does not take what it should; empty: it does."""
@@ -50,9 +52,14 @@ class JournalNotices:
 
     def tick(self, now: float) -> None:
         """What is over because nothing more happened."""
-        if self._shed_at is not None and now - self._shed_at >= SHEDDING_OVER_S:
-            self._shed_at = None
-            self._set(SHEDDING, "")
+        for kind in [kind for kind, at in self._since.items() if now - at >= OVER_S]:
+            del self._since[kind]
+            self._set(kind, "")
+
+    def _begin(self, kind: str, detail: str, now: float) -> None:
+        self._since[kind] = now
+        if kind not in self._present:
+            self._set(kind, detail)
 
     def _set(self, kind: str, detail: str) -> None:
         before = self._present.get(kind, "")

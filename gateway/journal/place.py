@@ -1,10 +1,12 @@
 """Where the journal is: in its directory, or in memory until that can be used."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from functools import partial
 from typing import Final
 
+from gateway.journal import quarantine
 from gateway.journal.cursors import CursorBook
 from gateway.journal.incidents import JournalIncidents
 from gateway.journal.read import StoreReader
@@ -64,6 +66,23 @@ class JournalPlace:
             self._cursors.owe(sink, lane, spans)
         self._incidents.on_disk_again()
         self._returned()
+
+    async def quarantined(self) -> Mapping[str, int]:
+        """How many refused records are kept aside, by sink."""
+        work = partial(self._store.work, quarantine.quarantined)
+        return await self._loop.run_in_executor(self._writer, work)
+
+    async def requeue(self, sink: str) -> quarantine.Owing:
+        """What a sink refused is owed to it again, in the file and by its follower."""
+        self._cursors.hold()
+        try:
+            work = partial(self._store.work, partial(quarantine.requeue, sink=sink))
+            owing = await self._loop.run_in_executor(self._writer, work)
+            for lane, spans in owing.items():
+                self._cursors.owe(sink, lane, spans)
+        finally:
+            self._cursors.release()
+        return owing
 
     def close(self, *, for_good: bool = True) -> None:
         """Tries no more."""

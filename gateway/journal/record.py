@@ -81,6 +81,16 @@ class Batch:
     full_sync: bool = True
     ran: int = 0
 
+    @property
+    def urgent_bytes(self) -> int:
+        """How much is urgent, names and numbers aside."""
+        return sum(
+            sum(len(record.topic) + len(record.body) for record in each.records)
+            + sum(len(document.topic) + len(document.body) for document in each.documents)
+            + sum(len(key) + len(value) for key, value in each.states)
+            for each in self.urgent
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -100,7 +110,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a journal file held when it was opened; ``lost`` was deleted and not told yet."""
+    """What a journal file held when it was opened.
+
+    ``lost`` was deleted and not told yet; ``damage`` says which rows could not be believed.
+    """
 
     epoch: int
     states: dict[str, bytes] = field(default_factory=dict)
@@ -109,6 +122,7 @@ class Kept:
     numbers: dict[tuple[Lane, int], int] = field(default_factory=dict)
     ran: int = 0
     lost: tuple[Lost, ...] = ()
+    damage: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ RESCAN_S: Final = 6 * 3600
 AGED: Final = "older than it is kept"
 NO_ROOM: Final = "no room on the disk"
 REFUSED: Final = "refused by the sink, and no room on the disk"
+DAMAGED: Final = "damaged on the disk"
 
 _ALARMS_OF: Final = {Lane.SAMPLES: Lane.ALARMS, Lane.EXERCISE_SAMPLES: Lane.EXERCISE_ALARMS}
 _IS_EVIDENCE: Final = f"""
@@ -267,7 +268,7 @@ def _delete_refused(
             "DELETE FROM quarantine WHERE sink = ? AND lane = ? AND epoch = ? AND seq = ?", rows
         )
         for each in lost:
-            _bury(con, each, wall)
+            bury(con, each, wall, told=not each.sinks)
     return tuple(lost)
 
 
@@ -286,7 +287,7 @@ def _delete(
     with transaction(con):
         con.executemany(f"DELETE FROM {table} WHERE id = ?", [(row.id,) for row in rows])
         for each in lost:
-            _bury(con, each, wall)
+            bury(con, each, wall, told=not each.sinks)
     return tuple(each for each in lost if each.sinks)
 
 
@@ -309,8 +310,8 @@ def _follows(before: Lost, loss: Lost) -> bool:
     return before.last is None or before.last + 1 == loss.first
 
 
-def _bury(con: sqlite3.Connection, loss: Lost, wall: float) -> None:
-    """The tombstone: what nobody was owed joins the one before it."""
+def bury(con: sqlite3.Connection, loss: Lost, wall: float, *, told: bool) -> None:
+    """The tombstone: what nobody is to be told of joins the one before it."""
     key = {
         "lane": loss.lane,
         "epoch": loss.epoch,
@@ -319,12 +320,12 @@ def _bury(con: sqlite3.Connection, loss: Lost, wall: float) -> None:
         "count": loss.count,
         "reason": loss.reason,
         "sinks": json.dumps(loss.sinks),
-        "told": not loss.sinks,
+        "told": told,
         "wall": wall,
     }
     joined = "UPDATE lost SET last = :last, count = count + :count, wall = :wall WHERE lane = :lane"
     joined += " AND epoch = :epoch AND last = :first - 1 AND reason = :reason AND sinks = '[]'"
-    if loss.sinks or not con.execute(joined, key).rowcount:
+    if not told or not con.execute(joined, key).rowcount:
         con.execute(
             "INSERT OR REPLACE INTO lost (lane, epoch, first, last, wall, count, reason, sinks,"
             " told) VALUES (:lane, :epoch, :first, :last, :wall, :count, :reason, :sinks, :told)",

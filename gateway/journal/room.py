@@ -17,6 +17,7 @@ and 1.6, the free list and overflow pages).
 
 import os
 import sqlite3
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,8 @@ PIECE_SHARE: Final = 1 / 16
 """A piece: 1 MiB, less where reserve and file are small. Own choice."""
 SPARE_PAGES: Final = 8
 """For the table's own pages beside a piece: own choice."""
+FILL_S: Final = 0.25
+"""So long a start waits for the alarms' reserve, which goes on growing later: own choice."""
 FILLED_BYTES: Final = PAGE_BYTES - 4
 """What a page takes of a long row."""
 LOW_BYTES: Final = 32 * 1024 * 1024
@@ -122,6 +125,13 @@ class Room:
     def is_due(self, con: sqlite3.Connection) -> bool:
         """Whether the file should have a piece more, if it can."""
         return self.held < self.wanted or pages_free(con) < self.piece(_pages(con)) // 2
+
+    def fill(self, con: sqlite3.Connection) -> None:
+        """Grows at the start, for a while."""
+        until = time.monotonic() + FILL_S
+        while self.is_due(con) and self.grow(con):
+            if time.monotonic() >= until:
+                break
 
     def grow(self, con: sqlite3.Connection) -> bool:
         """One piece more, on the disk before anything relies on it; False: there is no room."""

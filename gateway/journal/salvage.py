@@ -2,27 +2,29 @@
 
 What each kind of damage gives (tests/gateway/test_journal_damage.py shows it):
 
-- some pages overwritten, bits flipped: every row outside of them; a packed row whose bits turned
-  counts as missing
+- some pages overwritten, bits flipped: every row outside of them; a row that is not as it was
+  stored (``checksum``) is not saved, its number is told as lost when somebody misses it
 - truncated: every row of the pages that are left
 - the first page (header and schema): all else, with the first page of a fresh file in its place;
   our tables always lie at the same root pages
 - zeroed, garbage, a directory: nothing; the epoch has a file of its own
 - the log (``-wal``) missing or cut: what it held, up to the last checkpoint; SQLite sees no damage,
   what is gone is told by ``witness`` and ``epoch``
-- a newer format: the columns that both know; that file is never deleted
+- a newer format: the columns that both know, without checksums; that file is never deleted
 - may not be written, or no database of ours: as far as it can be read
 """
 
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from gateway.journal.tables import FORMAT, TABLES, bring_forward, columns, version
+from gateway.journal.checksum import SUMMED, holds, read_tolerantly
+from gateway.journal.numbers import put_numbers
+from gateway.journal.tables import ALIKE, FORMAT, TABLES, bring_forward, columns, version
 
 SALVAGE_S: Final = 10.0
 COPIES: Final = 3
@@ -32,6 +34,8 @@ COPIES_SHARE: Final = 0.25
 PAGE_BYTES: Final = 4096
 ASIDE: Final = "damaged"
 NEWER: Final = "newer"
+FAILED: Final = (sqlite3.Error, UnicodeError)
+"""What reading a damaged file brings about: SQLite's texts quote its schema."""
 _COMPANIONS: Final = ("", "-wal")
 
 
@@ -82,7 +86,7 @@ def salvage(aside: Path, con: sqlite3.Connection) -> int:
     """Copies every row that can still be read; how many."""
     saved = _salvage(aside, con)
     if not saved and _has_lost_its_schema(aside):
-        with suppress(OSError, sqlite3.Error), _transplanted(aside):
+        with suppress(OSError, *FAILED), _transplanted(aside):
             saved = _salvage(aside, con)
     return saved
 
@@ -90,8 +94,8 @@ def salvage(aside: Path, con: sqlite3.Connection) -> int:
 def _salvage(aside: Path, con: sqlite3.Connection) -> int:
     deadline = time.monotonic() + SALVAGE_S
     saved = 0
-    with suppress(sqlite3.Error), closing(sqlite3.connect(aside, isolation_level=None)) as old:
-        old.text_factory = lambda text: text.decode(errors="replace")
+    with suppress(*FAILED), closing(sqlite3.connect(aside, isolation_level=None)) as old:
+        read_tolerantly(old)
         # So SQLite reads what is left of a file that is shorter than its header says.
         old.execute("PRAGMA writable_schema = ON")
         saved = copy_tables(old, con, deadline)
@@ -112,21 +116,12 @@ def copy_tables(
     """
     saved = 0
     for table in tables:
-        with suppress(sqlite3.Error):
+        with suppress(*FAILED):
             saved += _copy_table(old, con, table, deadline, joining=joining)
         if con.in_transaction:
             con.execute("COMMIT")
-    for numbers in _NUMBERS:
-        con.execute(numbers)
+    put_numbers(con)
     return saved
-
-
-_NUMBERS: Final = tuple(
-    f"INSERT INTO numbers SELECT lane, epoch, max({last}) FROM {table} WHERE true"
-    " GROUP BY lane, epoch ON CONFLICT DO UPDATE SET last = max(last, excluded.last)"
-    for table, last in (("events", "seq"), ("groups", "first + count - 1"))
-)
-"""The newest numbers follow from the rows, should the table that keeps them be gone."""
 
 
 def _copy_table(
@@ -138,24 +133,38 @@ def _copy_table(
     joining: bool,
 ) -> int:
     ours = set(columns(con, table)) - ({"id"} if joining else set())
+    if version(old) > FORMAT:
+        ours.discard("crc")  # who knows what it goes over
     shared = [name for name in columns(old, table) if name in ours]
     if not shared:
         return 0
     names, marks = ",".join(shared), ",".join("?" * len(shared))
+    is_sound = _soundness(table, shared)
     insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
     saved = 0
     con.execute("BEGIN IMMEDIATE")
     for order in ("ASC",) if joining else ("DESC", "ASC"):
         for row in _readable(old, f"SELECT {names} FROM {table} NOT INDEXED", order):
             with suppress(sqlite3.IntegrityError):
+                if not is_sound(row):
+                    continue
                 saved += con.execute(insert, row).rowcount
             if time.monotonic() > deadline:
                 return saved
     return saved
 
 
+def _soundness(table: str, names: Sequence[str]) -> Callable[[Sequence[Any]], bool]:
+    """Tells of a row with these columns whether it is as it was stored."""
+    summed = SUMMED.get(table, ())
+    if not {"crc", *summed} <= set(names):
+        return lambda _: True
+    crc, at = names.index("crc"), [names.index(name) for name in summed]
+    return lambda row: holds(row[crc], *(row[each] for each in at))
+
+
 def _readable(old: sqlite3.Connection, query: str, order: str) -> Iterator[tuple[object, ...]]:
-    with suppress(sqlite3.Error):
+    with suppress(*FAILED):
         yield from old.execute(f"{query} ORDER BY rowid {order}")
 
 
@@ -165,8 +174,8 @@ def _has_lost_its_schema(aside: Path) -> bool:
         return False
     try:
         with closing(sqlite3.connect(aside)) as old:
-            return version(old) in (0, FORMAT) and not columns(old, "states")
-    except sqlite3.Error:
+            return version(old) in (0, *ALIKE) and not columns(old, "states")
+    except FAILED:
         return True
 
 

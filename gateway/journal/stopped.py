@@ -7,9 +7,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from gateway.journal.checksum import read_tolerantly
 from gateway.journal.file import FILE, JournalUnusable
 from gateway.journal.quarantine import requeue
-from gateway.journal.tables import FORMAT, version
+from gateway.journal.tables import FORMAT, bring_forward, version
 
 
 def requeue_stopped(directory: Path, sink: str) -> int:
@@ -41,6 +42,7 @@ def _alone(path: Path) -> sqlite3.Connection:
     """A connection beside which there is no other."""
     con = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None)
     try:
+        read_tolerantly(con)
         con.execute("PRAGMA busy_timeout = 0")
         con.execute("PRAGMA locking_mode = EXCLUSIVE")
         con.execute("PRAGMA synchronous = FULL")
@@ -48,6 +50,8 @@ def _alone(path: Path) -> sqlite3.Connection:
         con.execute("COMMIT")
         if version(con) > FORMAT:
             raise JournalUnusable(f"{path} is of a newer version: use that one")
+        if version(con):
+            bring_forward(con)
     except BaseException:
         con.close()
         raise

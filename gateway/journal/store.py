@@ -26,14 +26,15 @@ from gateway.journal.file import (
     JournalUnusable,
     empty_log,
     is_busy,
+    is_damage,
     keep_log,
     open_file,
     prepare,
 )
 from gateway.journal.record import Batch, JournalLimits, Kept, Outcome
 from gateway.journal.retention import Owed, Retention
-from gateway.journal.room import ALARMS_SHARE, SPARE_PAGES, Room, is_full, pages_free
-from gateway.journal.rows import begin, insert, load, packed
+from gateway.journal.room import ALARMS_SHARE, Room, is_full, pages_free
+from gateway.journal.rows import URGENT_PAGES, begin, insert, load, packed, pages_for
 from gateway.journal.salvage import PAGE_BYTES
 from gateway.journal.spans import Cursor, Spans
 from gateway.journal.tables import transaction
@@ -43,13 +44,11 @@ from gateway.wire.delivery import Lost
 
 T = TypeVar("T")
 Task = Callable[[sqlite3.Connection], T]
-FAILURES: Final = (sqlite3.Error, OSError, JournalUnusable)
+FAILURES: Final = (sqlite3.Error, OSError, JournalUnusable, UnicodeError)
+DAMAGED_TIMES: Final = 2
+"""In a row: a write that the file is too damaged for, on another connection again. Own choice."""
 STEP_S: Final = 0.005
 """So long one turn of tending may delete, the step apart that goes beyond: own choice."""
-URGENT_PAGES: Final = 16
-"""Free pages that alarms are tried again with: own choice, some tens of events."""
-FILL_S: Final = 0.25
-"""So long a start waits for the alarms' reserve, which goes on growing later: own choice."""
 TEND_S: Final = 2
 """Behind what is urgent the file is not tended, unless it has not been for so long: own choice."""
 
@@ -78,6 +77,7 @@ class Store:
         self._sinks = frozenset(sinks)
         self._con: sqlite3.Connection | None = None
         self._suspect = False
+        self._damaged = 0
         self._beginning: list[StoredCursor] | None = None
         self._room = Room(directory, max_bytes, limits.ballast_bytes)
         self._witness = Witness(directory)
@@ -91,11 +91,8 @@ class Store:
     def open(self) -> tuple[Kept, tuple[str, ...]]:
         """Opens the file, a fresh one if it is damaged, and reads what a start needs."""
         self._con = self._opened(starting=True)
-        until = time.monotonic() + FILL_S
         with self._guarded():
-            while self._room.is_due(self._con) and self._room.grow(self._con):
-                if time.monotonic() >= until:
-                    break
+            self._room.fill(self._con)
         return load(self._connection()), self._take_notices()
 
     def begin(self) -> tuple[Kept, int, tuple[str, ...]]:
@@ -106,18 +103,16 @@ class Store:
             next_one = next_epoch(self._directory, kept.epoch, damaged=bool(notices))
             is_damaged = next_one.is_lost or bool(notices)
             if not is_damaged:
-                notices += self._gone(kept)
-            notices += next_one.notices
-            notices += self._stored_epoch(next_one.epoch, kept, damaged=is_damaged)
+                notices += journal_witness.missed(self._directory, kept.epoch, kept.numbers)
+            notices += next_one.notices + kept.damage
+            # A cursor that cannot be believed is gone: its sink is owed all there is.
+            owes_all = is_damaged or bool(kept.damage)
+            notices += self._stored_epoch(next_one.epoch, kept, damaged=owes_all)
         except FAILURES as error:
             kept, epoch = self._begin_in_memory(error)
             self.begin_epoch(epoch, kept.cursors, damaged=False)
             return kept, epoch, ()
         return kept, next_one.epoch, notices + self._take_notices()
-
-    def _gone(self, kept: Kept) -> tuple[str, ...]:
-        missing = journal_witness.gone(self._directory, kept.epoch, kept.numbers)
-        return (journal_witness.told(self._directory, missing),) if missing else ()
 
     def _stored_epoch(self, epoch: int, kept: Kept, *, damaged: bool) -> tuple[str, ...]:
         """The epoch is kept in one place at least, or it would come again: raises without.
@@ -232,14 +227,16 @@ class Store:
         urgent_only = replace(batch, groups=(), states=(), cursors=(), refusals=())
         attempts = (batch, batch, urgent_only, urgent_only) if batch.urgent else (batch, batch)
         rows = packed(batch)
-        pages = SPARE_PAGES + sum(len(row) // PAGE_BYTES + 1 for row in rows)
+        urgent, pages = pages_for(batch, rows)
         for attempt in attempts:
             try:
                 self._transaction(attempt, rows if attempt.groups else ())
             except FAILURES as caught:
                 error = f"{getattr(caught, 'sqlite_errorname', type(caught).__name__)}: {caught}"
-                self._recover(caught, pages if attempt.groups else URGENT_PAGES)
+                is_urgent = attempt is urgent_only
+                self._recover(caught, urgent if is_urgent else pages, is_urgent=is_urgent)
             else:
+                self._damaged = 0
                 self._note(attempt)
                 if attempt is batch:
                     self._tend(batch)
@@ -282,7 +279,8 @@ class Store:
         return self._con
 
     def _opened(self, *, starting: bool) -> sqlite3.Connection:
-        opened = open_file(self._directory, self._max_bytes, starting=starting)
+        distrust = "it opens and cannot be written" if self._damaged >= DAMAGED_TIMES else ""
+        opened = open_file(self._directory, self._max_bytes, starting=starting, distrust=distrust)
         try:
             if self._suspect:
                 empty_log(opened.con)
@@ -292,6 +290,7 @@ class Store:
             raise
         if opened.replaced:
             self._witness.forget()
+            self._damaged = 0
         self._suspect = False
         self._notices += opened.notices
         self._full_sync = True
@@ -310,16 +309,17 @@ class Store:
                 self._room.check_samples(con)
         self._beginning = None
 
-    def _recover(self, error: Exception, pages: int = 0) -> None:
+    def _recover(self, error: Exception, pages: int = 0, *, is_urgent: bool = False) -> None:
         """After a failure: room on a full disk or in a full file, else a new connection.
 
-        ``pages`` are needed, ``URGENT_PAGES`` for alarms. A synchronisation that failed is never
-        asked again on the same connection: its pages count as clean. Opening again finds damage
-        and replaces the file.
+        ``pages`` are needed, of alarms only if it ``is_urgent``. A synchronisation that failed is
+        never asked again on the same connection: its pages count as clean. Opening again finds
+        damage and replaces the file.
         """
         if is_full(error):
-            self._make_room(pages)
+            self._make_room(pages, is_urgent=is_urgent)
         elif not self.memory and not is_busy(error):
+            self._damaged = self._damaged + 1 if is_damage(error) else 0
             self._give_up()
 
     def _give_up(self) -> None:
@@ -330,23 +330,27 @@ class Store:
             with suppress(sqlite3.Error):
                 con.close()
 
-    def _make_room(self, pages: int) -> None:
+    def _make_room(self, pages: int, *, is_urgent: bool) -> None:
         """Room for what did not go in: the log begins anew, the file grows, or something goes.
 
-        For alarms a piece of their reserve is given back to the file, for samples others go.
+        For alarms their reserve is given back to the file piece by piece, for samples others go.
         """
         with self._guarded():
             con = self._connection()
+            if is_urgent:  # what was free has just proved to be too little
+                pages = max(pages, pages_free(con) + URGENT_PAGES)
             if not self.memory:
                 con.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-                if pages == URGENT_PAGES and self._lacks(con, pages) and self._room.release(con):
+                ways = (self._room.release, self._room.grow) if is_urgent else (self._room.grow,)
+                for make in ways:
+                    while self._lacks(con, pages, is_urgent) and make(con):
+                        pass
+                if is_urgent and pages_free(con) >= pages:
                     return
-                while self._lacks(con, pages) and self._room.grow(con):
-                    pass
-        self._shed(pages)
+        self._shed(pages, is_urgent=is_urgent)
 
-    def _lacks(self, con: sqlite3.Connection, pages: int) -> bool:
-        if self.memory or pages == URGENT_PAGES:
+    def _lacks(self, con: sqlite3.Connection, pages: int, is_urgent: bool) -> bool:
+        if self.memory or is_urgent:
             return pages_free(con) < pages
         return self._room.for_samples(con) < pages
 
@@ -375,11 +379,11 @@ class Store:
             if not self.hurry:
                 self._retention.expire(self._connection(), batch.ran, self._wall)
 
-    def _shed(self, pages: int = 0, until: float = math.inf) -> None:
+    def _shed(self, pages: int = 0, until: float = math.inf, *, is_urgent: bool = False) -> None:
         """Deletes samples while the file is too full, and until so many pages are free."""
         with self._guarded():
             con = self._connection()
-            while self._lacks(con, pages) or (self._excess(con) > 0 and not self.hurry):
+            while self._lacks(con, pages, is_urgent) or (self._excess(con) > 0 and not self.hurry):
                 rows, lost = self._retention.make_room(con, self._wall)
                 self._lost += lost
                 if not rows or time.monotonic() >= until:

@@ -5,6 +5,9 @@ ages rows: the wall clock may be stepped by years, a sum of monotonic times may 
 1 have ``ran`` 0; nothing else has, it begins at ``RAN_FIRST``. While the machine is off nothing
 ages: what is kept too long costs room, which is bounded by itself, what goes too early is gone.
 
+``crc`` came with format 3 (``checksum``): the last column of its tables, as in a file that was
+brought forward.
+
 Source: sqlite.org "STRICT Tables" (3.37 or later), "ALTER TABLE", "Partial Indexes".
 """
 
@@ -13,32 +16,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-FORMAT: Final = 2
+from gateway.journal.checksum import SUMMED
+
+FORMAT: Final = 3
+ALIKE: Final = (2, FORMAT)
+"""Their tables lie at the same root pages, with the same columns but the last."""
 RAN_FIRST: Final = 1000
 """More than the ten minutes around an alarm, so that old rows are never near by ``ran``."""
 
 TABLES: Final = {
     "meta": "key TEXT PRIMARY KEY, value INTEGER NOT NULL",
-    "numbers": "lane TEXT NOT NULL, epoch INTEGER NOT NULL, last INTEGER NOT NULL,"
+    "numbers": "lane TEXT NOT NULL, epoch INTEGER NOT NULL, last INTEGER NOT NULL, crc INTEGER,"
     " PRIMARY KEY (lane, epoch)",
-    "states": "key TEXT PRIMARY KEY, value BLOB NOT NULL",
+    "states": "key TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER",
     "documents": "exercise INTEGER NOT NULL, topic TEXT NOT NULL, body BLOB NOT NULL,"
-    " PRIMARY KEY (exercise, topic)",
-    "cursors": "sink TEXT NOT NULL, lane TEXT NOT NULL, value TEXT NOT NULL,"
+    " crc INTEGER, PRIMARY KEY (exercise, topic)",
+    "cursors": "sink TEXT NOT NULL, lane TEXT NOT NULL, value TEXT NOT NULL, crc INTEGER,"
     " PRIMARY KEY (sink, lane)",
     "events": "id INTEGER PRIMARY KEY, lane TEXT NOT NULL, epoch INTEGER NOT NULL,"
     " seq INTEGER NOT NULL, wall REAL NOT NULL, ran INTEGER NOT NULL DEFAULT 0,"
-    " topic TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (lane, epoch, seq)",
+    " topic TEXT NOT NULL, body BLOB NOT NULL, crc INTEGER, UNIQUE (lane, epoch, seq)",
     "quarantine": "sink TEXT NOT NULL, lane TEXT NOT NULL, epoch INTEGER NOT NULL,"
     " seq INTEGER NOT NULL, wall REAL NOT NULL, reason TEXT NOT NULL, topic TEXT NOT NULL,"
-    " body BLOB NOT NULL, PRIMARY KEY (sink, lane, epoch, seq)",
+    " body BLOB NOT NULL, crc INTEGER, PRIMARY KEY (sink, lane, epoch, seq)",
     "lost": "lane TEXT NOT NULL, epoch INTEGER NOT NULL, first INTEGER NOT NULL,"
     " last INTEGER NOT NULL, wall REAL NOT NULL, count INTEGER NOT NULL DEFAULT 0,"
     " reason TEXT NOT NULL DEFAULT '', sinks TEXT NOT NULL DEFAULT '[]',"
     " told INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (lane, epoch, first)",
     "groups": "id INTEGER PRIMARY KEY, lane TEXT NOT NULL, epoch INTEGER NOT NULL,"
     " first INTEGER NOT NULL, count INTEGER NOT NULL, wall REAL NOT NULL,"
-    " ran INTEGER NOT NULL DEFAULT 0, data BLOB NOT NULL, UNIQUE (lane, epoch, first)",
+    " ran INTEGER NOT NULL DEFAULT 0, data BLOB NOT NULL, crc INTEGER,"
+    " UNIQUE (lane, epoch, first)",
 }
 """In the order in which they are saved from a damaged file; their root pages follow from it.
 
@@ -62,7 +70,8 @@ _FROM_1: Final = (
     "UPDATE lost SET count = last - first + 1",
     *_INDEXES,
 )
-_MIGRATIONS: Final = {1: _FROM_1}
+_FROM_2: Final = tuple(f"ALTER TABLE {table} ADD COLUMN crc INTEGER" for table in SUMMED)
+_MIGRATIONS: Final = {1: _FROM_1, 2: _FROM_2}
 """By the format they start from; each leads to the next one."""
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from gateway.alarms import durable
 from gateway.alarms.durable import DamagedState
+from gateway.journal.damage import ASIDE
 from gateway.journal.look import AT_ONCE, JournalLook
 from gateway.journal.record import Record
 from gateway.journal.spans import Span, Spans, decode_cursor
@@ -25,7 +26,20 @@ _START_AGAIN: Final = (
     "stop the gateway, keep a copy of the folder, and start it again: a damaged file is set aside "
     "and what can be read of it is saved"
 )
+_SMALL: Final = ("numbers", "states", "documents", "cursors", "quarantine")
+_AT_THE_START: Final = (
+    "a bit has turned on the disk: the gateway does without it at its next start, and says so; "
+    "keep a copy of the folder, and look at the disk"
+)
+_SET_ASIDE: Final = (
+    f"it is kept as state {ASIDE}NAME to be looked at; acknowledge and close an alarm of that name,"
+    " and see that standing orders are as they should be"
+)
 _ASK_AGAIN: Final = "consumers that need them ask with the command resend; these are gone"
+_TURNED: Final = (
+    "a bit has turned on the disk, or somebody wrote into the file: it is never delivered, and who "
+    "misses it is told so; keep a copy of the folder, and look at the disk"
+)
 _REPORT: Final = "the gateway goes on without it; keep a copy of the folder and report it"
 
 
@@ -112,9 +126,7 @@ def _page(look: JournalLook, lane: Lane, span: Span, checked: Checked) -> int:
     records, damaged = readable(look, lane, span, AT_ONCE)
     checked.examined += max(1, len(records)) if damaged is None else len(damaged)
     if damaged is not None:
-        checked.findings.append(
-            Finding(_where(lane, damaged), "the rows cannot be read", _START_AGAIN)
-        )
+        checked.findings.append(_unread(look, lane, damaged))
         return damaged.last + 1
     expected = span.first
     for record in records:
@@ -127,6 +139,19 @@ def _page(look: JournalLook, lane: Lane, span: Span, checked: Checked) -> int:
         checked.findings += _missing(look, lane, span)
         return span.last + 1
     return expected
+
+
+def _unread(look: JournalLook, lane: Lane, damaged: Span) -> Finding:
+    where = _where(lane, damaged)
+    try:
+        look.read(lane, Span(damaged.epoch, damaged.first, damaged.first), 1)
+    except ValueError as error:
+        if any(gone.first <= damaged.first for gone in look.gone(lane, damaged)):
+            return Finding(where, f"cannot be read: {error}; told as lost", _TURNED)
+        return Finding(where, f"cannot be read: {error}", _TURNED)
+    except sqlite3.DatabaseError as error:
+        return Finding(where, f"the rows cannot be read: {error}", _START_AGAIN)
+    return Finding(where, "the rows cannot be read", _START_AGAIN)
 
 
 def _missing(look: JournalLook, lane: Lane, span: Span) -> Iterator[Finding]:
@@ -164,6 +189,7 @@ def _tables(
         ("cursors", _cursors(look, newest)),
         ("numbers", _behind(look, spans)),
         ("what is kept aside", _kept_aside(look)),
+        ("checksums", _turned(look)),
     ):
         try:
             yield from found
@@ -173,6 +199,17 @@ def _tables(
 
 def _broken(name: str, error: Exception) -> Finding:
     return Finding(name, str(error), _START_AGAIN)
+
+
+def _turned(look: JournalLook) -> Iterator[Finding]:
+    """Rows of the small tables that are not as they were stored, and what a start took out."""
+    for table in _SMALL:
+        for values in look.damaged_rows(table):
+            where = f"{table}: {' '.join(map(str, values))}"
+            yield Finding(where, "the row is not as it was stored", _AT_THE_START)
+    for (key,) in look.rows("SELECT key FROM states WHERE key GLOB ?", f"{ASIDE}*"):
+        what = "it was not as it was stored, and was set aside at a start"
+        yield Finding(str(key).removeprefix(ASIDE), what, _SET_ASIDE)
 
 
 def _kept_aside(look: JournalLook) -> Iterator[Finding]:
@@ -220,7 +257,11 @@ def _cursors(look: JournalLook, last: Mapping[tuple[Lane, int], int]) -> Iterato
 
 def _alarms(look: JournalLook) -> Iterator[Finding]:
     """Active alarms and their states belong together."""
-    states = dict(look.rows("SELECT key, value FROM states"))
+    states = {
+        key: value
+        for key, value in look.rows("SELECT key, value FROM states")
+        if not key.startswith(ASIDE)
+    }
     shown: set[str] = set()
     for topic, body in look.rows("SELECT topic, body FROM documents"):
         if not body or not topic.startswith(_ACTIVE):

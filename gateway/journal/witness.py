@@ -58,7 +58,7 @@ class Witness:
                 os.close(file)
 
 
-def gone(directory: Path, stored: int, numbers: Numbers) -> dict[Lane, tuple[int, int]]:
+def _gone(directory: Path, stored: int, numbers: Numbers) -> dict[Lane, tuple[int, int]]:
     """By lane, how many were on the disk and how many of them the journal still knows.
 
     ``stored`` is its epoch: of earlier ones it need not know any more.
@@ -74,7 +74,10 @@ def gone(directory: Path, stored: int, numbers: Numbers) -> dict[Lane, tuple[int
     return {lane: (seq, known) for lane, (seq, known) in found.items() if known < seq}
 
 
-def told(directory: Path, missing: Mapping[Lane, tuple[int, int]]) -> str:
-    """What is gone, in words."""
+def missed(directory: Path, stored: int, numbers: Numbers) -> tuple[str, ...]:
+    """What is gone, in words; nothing where nothing is."""
+    missing = _gone(directory, stored, numbers)
+    if not missing:
+        return ()
     lanes = ", ".join(f"{seq - known} of {lane}" for lane, (seq, known) in missing.items())
-    return f"{directory}: messages that were on the disk are gone from the journal: {lanes}"
+    return (f"{directory}: messages that were on the disk are gone from the journal: {lanes}",)

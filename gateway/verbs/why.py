@@ -57,8 +57,12 @@ def run(arguments: argparse.Namespace) -> Exit:
     try:
         with JournalLook.open(directory) as look:
             if arguments.time is None:
-                return _occurrence(look, arguments)
-            return _moment(look, arguments, configuration)
+                done = _occurrence(look, arguments)
+            else:
+                done = _moment(look, arguments, configuration)
+            if look.passed:
+                complain(f"{look.passed} rows cannot be read: dosegate journal verify tells which")
+            return done
     except (JournalUnusable, sqlite3.Error) as error:
         complain(str(error))
         return Exit.FAULT

@@ -77,6 +77,24 @@ async def test_numbers_are_gap_free_per_lane(tmp_path: Path) -> None:
     await journal.close()
 
 
+@pytest.mark.parametrize("count", [100, 1000])
+async def test_a_storm_of_alarms_is_stored_at_once(tmp_path: Path, count: int) -> None:
+    """Hundreds of detectors raise together, in a file that has grown for none of them."""
+    journal = await Journal.open(tmp_path, ["hall"], limits=FAST)
+    pad = b"x" * 1400
+    raised = range(count)
+    assert await journal.commit(
+        [Entry(Lane.ALARMS, "alarm/event", b"%d%b" % (number, pad)) for number in raised],
+        [Document(f"alarm/active/{number}", pad, durable=True) for number in raised],
+        [(f"{number}", pad) for number in raised],
+    )
+    assert journal.newest()[Lane.ALARMS] == count
+    await journal.close()
+    again = await Journal.open(tmp_path, ["hall"], limits=FAST)
+    assert len(again.states()) == len(again.durable_documents()) == count
+    await again.close()
+
+
 async def test_a_copy_of_the_open_files_holds_all_that_was_committed(tmp_path: Path) -> None:
     """What ``kill -9`` leaves behind: the files as they are, nothing closed."""
     live, killed = tmp_path / "live", tmp_path / "killed"

@@ -220,12 +220,33 @@ def finding(place):
     return out
 
 
+OTHER = "CAST('{}' AS BLOB), crc = NULL"
+"""Of a row that was stored before there were checksums."""
+TURNED = "CAST(replace(body, '\"dose_rate\"', '\"dose_ratd\"') AS BLOB)"
+
 DAMAGE = {
     "a gap of alarms": ("DELETE FROM events WHERE seq IN (3, 4)", "epoch 1, number 3 to 4"),
     "the last alarms": ("DELETE FROM events WHERE seq > 6", "number 7 to 8"),
     "a group of samples": ("DELETE FROM groups WHERE id = 5", "no tombstone says why"),
-    "no JSON": ("UPDATE events SET body = CAST('{' AS BLOB) WHERE seq = 2", "not JSON"),
-    "no message": ("UPDATE events SET body = CAST('[]' AS BLOB) WHERE seq = 2", "not a message"),
+    "no JSON": (f"UPDATE events SET body = {OTHER.format('{')} WHERE seq = 2", "not JSON"),
+    "no message": (f"UPDATE events SET body = {OTHER.format('[]')} WHERE seq = 2", "not a message"),
+    "a turned event": (
+        f"UPDATE events SET body = {TURNED} WHERE seq = 2",
+        "row 2 of events is not",
+    ),
+    "another number": ("UPDATE events SET seq = 99 WHERE seq = 8", "epoch 1, number 8: 1 messages"),
+    "a turned state": (
+        f"UPDATE states SET value = {TURNED.replace('body', 'value')} WHERE key = '00000001'",
+        "states: 00000001: the row is not as it was stored",
+    ),
+    "a turned document": (
+        f"UPDATE documents SET body = {TURNED} WHERE topic LIKE '%00000001'",
+        "documents: 1 alarm/active/00000001: the row is not as it was stored",
+    ),
+    "a state set aside": (
+        "INSERT INTO states VALUES ('damaged/00000001', x'00', NULL)",
+        "00000001: it was not as it was stored, and was set aside",
+    ),
     "not unpacked": ("UPDATE groups SET data = x'01ff00' WHERE id = 5", "cannot be read"),
     "half a group": (
         "UPDATE groups SET data = substr(data, 1, length(data) / 2) WHERE id = 5",
@@ -239,8 +260,14 @@ DAMAGE = {
         "shown with revision 4, its state has 3",
     ),
     "not shown": ("DELETE FROM documents WHERE topic LIKE '%00000001'", "are not shown"),
-    "a cursor": ("INSERT INTO cursors VALUES ('hall', 'alarms', 'x')", "sent to that sink again"),
-    "beyond": ("INSERT INTO cursors VALUES ('h', 'alarms', '[1,99,[]]')", "99 is acknowledged"),
+    "a cursor": (
+        "INSERT INTO cursors VALUES ('hall', 'alarms', 'x', NULL)",
+        "sent to that sink again",
+    ),
+    "beyond": (
+        "INSERT INTO cursors VALUES ('h', 'alarms', '[1,99,[]]', NULL)",
+        "99 is acknowledged",
+    ),
     "numbers": ("UPDATE numbers SET last = 5 WHERE lane = 'exercise-alarms'", "above the newest"),
 }
 

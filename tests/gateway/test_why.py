@@ -13,7 +13,7 @@ from gateway import cli
 from gateway.alarms.record import AlarmEvent, AlarmRecord, Change, LevelReached, Rule
 from gateway.alarms.watcher import Standing
 from gateway.explanation import worded
-from gateway.journal.file import JournalUnusable
+from gateway.journal.file import FILE, JournalUnusable
 from gateway.journal.look import JournalLook, journal_outputs
 from gateway.values import Answer, Command, Entry, Instant, Lane, Measured, Outputs
 from gateway.verbs.virtual import VirtualPlay
@@ -143,6 +143,17 @@ def test_an_alarm_is_explained(folder, call):
         "2026-06-01T12:06:40.000Z  shelved by anna: patient",
         "2026-06-01T12:06:50.000Z  acknowledged by anna",
     ]
+
+
+def test_an_event_that_cannot_be_read_is_left_out_and_said(folder, call):
+    state = folder(*history())
+    with sqlite3.connect(state / FILE) as con:
+        con.execute("UPDATE events SET body = CAST(replace(body, '0.62', '0.63') AS BLOB) WHERE id = 6")
+    con.close()
+    code, out, err = call("why", "o1", "--state-dir", state)
+    assert code == 0
+    assert "acknowledged by anna" not in out
+    assert err == "1 rows cannot be read: dosegate journal verify tells which\n"
 
 
 def test_what_was_expected_follows_from_the_background(folder, call):
