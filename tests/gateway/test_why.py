@@ -148,7 +148,8 @@ def test_an_alarm_is_explained(folder, call):
 def test_an_event_that_cannot_be_read_is_left_out_and_said(folder, call):
     state = folder(*history())
     with sqlite3.connect(state / FILE) as con:
-        con.execute("UPDATE events SET body = CAST(replace(body, '0.62', '0.63') AS BLOB) WHERE id = 6")
+        turned = "CAST(replace(body, '0.62', '0.63') AS BLOB)"
+        con.execute(f"UPDATE events SET body = {turned} WHERE id = 6")
     con.close()
     code, out, err = call("why", "o1", "--state-dir", state)
     assert code == 0
