@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from drivers.errors import DriverError
+from drivers.quick import quick
 
 
 class Channel(StrEnum):
@@ -106,7 +107,7 @@ class Verified(StrEnum):
     CONSTRUCTED = "constructed"
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Reading:
     """One number of one instrument, as it said it.
 
@@ -142,7 +143,7 @@ class Reading:
         ):
             return
         numbers = f"{self.value}, {self.lower_bound}, {self.window_s}"
-        raise ValueError(f"{self.channel}: {numbers} are not numbers a reading can hold")
+        raise ValueError(f"{self.channel}: not a number a reading can hold among {numbers}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ class Identity:
     settings: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Sample:
     """What one instrument said at one instant, ``age_s`` before its bytes arrived.
 

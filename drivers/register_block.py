@@ -15,6 +15,7 @@ from drivers.api import Channel, Flag, Reading
 from drivers.codec.occupancy import Look, Peak
 from drivers.codec.words import Number, Words
 from drivers.errors import DecodeError, Reject
+from drivers.quick import quick
 from drivers.register_map import MAX_COUNT
 from drivers.register_table import (
     Activity,
@@ -42,7 +43,7 @@ KNOWN_MARKS: Final = 256
 """So many combinations of status words are kept for each block: an instrument has few."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Told:
     """What one block says; ``look`` is for the lane, if the block has its counter."""
 

@@ -36,6 +36,7 @@ from gateway.publisher.publisher import Publisher
 from gateway.publisher.values import Roots
 from gateway.recorder.recorder import Recorder
 from gateway.remote import RemoteCommands
+from gateway.replay import ended
 from gateway.reporting import Reporter
 from gateway.supervision import Supervisor
 from gateway.values import Answer, Command, Instant, LinkState, Notice, Outputs
@@ -241,6 +242,7 @@ class Gateway:
             random=self._random,
             remote=parts.remote.remote(sink.id) if sink.commands else None,
             notify=self.notify,
+            ended=lambda occurrences: ended(occurrences, parts.journal),
         )
         return publisher, reader
 

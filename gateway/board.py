@@ -73,7 +73,7 @@ def _overlay(
 
 def _hiding(record: AlarmRecord, orders: Orders) -> Order | None:
     if record.shelved:
-        return orders.shelves.get(record.level)
+        return orders.shelf(record)
     if record.out_of_service and not record.suppressed_by:
         return orders.maintenance or orders.duty
     return None

@@ -118,7 +118,7 @@ class BusSession:
             # The task's boundary: a defect in one driver costs its own bus a restart, no more,
             # and its own unit a wait, so that the others are polled meanwhile.
             log.exception("session_failed", bus=self._bus.port, detector=self._served.detector)
-            self._served.not_before = _now() + self._served.silence.wait_s()
+            self._served.not_before = self._ticker.now() + self._served.silence.wait_s()
             return f"internal error: {error!r}"
         finally:
             for unit in self._units:
@@ -129,17 +129,17 @@ class BusSession:
     async def _poll_for_ever(self) -> None:
         for unit in self._units:
             spread_s = unit.silence.share() * unit.driver.poll_s
-            earliest = max(_now() + spread_s, unit.not_before)
+            earliest = max(self._ticker.now() + spread_s, unit.not_before)
             unit.due = math.ceil(earliest / self._slot_s) * self._slot_s
         while True:
             unit = self._served = min(self._units, key=lambda unit: unit.due)
-            if unit.due > _now():
+            if unit.due > self._ticker.now():
                 await self._ticker.until(unit.due)
             await self._serve(unit)
 
     async def _serve(self, unit: BusUnit) -> None:
         """One cycle of one unit, and when its next is due."""
-        started = _now()
+        started = self._ticker.now()
         outputs: Iterable[Output]
         try:
             if unit.identified != self._bus.openings:
@@ -181,7 +181,7 @@ class BusSession:
         if isinstance(error, ReplyTimeout):
             unit.identified = 0
         unit.failing = True
-        unit.due = _now() + max(unit.silence.wait_s(), unit.driver.poll_s)
+        unit.due = self._ticker.now() + max(unit.silence.wait_s(), unit.driver.poll_s)
         if len(self._units) > 1:
             unit.due = max(unit.due, self._bus.ready_at(unit.unit))
         self._hub.deliver(unit.detector, error, self._now())
@@ -216,7 +216,3 @@ class BusSession:
                 if unit.tap.is_on:
                     unit.tap.received(answer_pdu(block, words))
                 step = partial(talk.send, words)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -44,10 +44,21 @@ class Ticker:
         self._buckets: dict[int, list[asyncio.Future[None]]] = {}
         self._order: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def now(self) -> float:
+        """Loop time, in s."""
+        return self._running().time()
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        """The loop, asked for once: each time that costs a system call."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     async def until(self, deadline: float) -> None:
         """Returns at the first tick at or after ``deadline`` (loop time, in s)."""
-        loop = asyncio.get_running_loop()
+        loop = self._running()
         bucket = math.ceil(deadline / self._tick_s)
         future: asyncio.Future[None] = loop.create_future()
         waiting = self._buckets.get(bucket)

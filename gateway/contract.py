@@ -151,7 +151,7 @@ def _keys(table: Table[Any], prefix: str) -> dict[str, Json]:
         told: dict[str, Json] = {
             "type": str(key.kind),
             "nullable": key.nullable,
-            "optional": key.optional,
+            "optional": key.may_be_absent,
             "unit": key.unit,
         }
         if key.choices:

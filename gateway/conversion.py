@@ -39,8 +39,6 @@ class Conversion:
 
     def apply(self, reading: Reading) -> Reading:
         """The reading in the gateway's unit, its own number and unit kept in ``raw``."""
-        if self.factor == 1.0 and self.unit == reading.unit and not self.flags:
-            return reading
         return Reading(
             reading.channel,
             None if reading.value is None else reading.value * self.factor,
@@ -80,6 +78,13 @@ class Converter:
     def _work_out(
         self, channel: Channel, unit_text: str, quantity: Quantity | None
     ) -> Conversion | None:
+        """None where nothing is to be done."""
+        found = self._found(unit_text, quantity)
+        if found is None or (found.factor == 1.0 and found.unit == unit_text and not found.flags):
+            return None
+        return found
+
+    def _found(self, unit_text: str, quantity: Quantity | None) -> Conversion | None:
         try:
             unit = parse_unit(unit_text)
         except UnknownUnit:

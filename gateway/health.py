@@ -2,10 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from drivers.api import Channel, Flag, Reading
 from drivers.errors import DriverError
+from gateway.alarms.usability import REMEMBERED
 from gateway.values import Instant, LinkState, Measured
 from gateway.wire.wire import DetectorState
 
@@ -48,16 +50,16 @@ class DetectorHealth:
     def note_sample(self, measured: Measured, now: Instant) -> None:
         """A valid frame came."""
         self.heard = now
-        self.mismatched = Flag.IDENTITY_MISMATCH in measured.flags
+        self.mismatched, learning, faulty = _told_by(measured.flags)
         if self.mismatched:
             self._forget_instrument()
         if self.mismatched or not measured.readings:
             return
         first = measured.readings[0]
         self._frames[first.channel, first.part] = measured.readings
-        self.learning = not _LEARNING_FLAGS.isdisjoint(measured.flags)
+        self.learning = learning
         self.switched_off = False
-        if not self.faults and _is_plain(measured):
+        if not self.faults and not faulty and _are_plain(measured.readings):
             return
         for flag in _FAULT_FLAGS:
             self._set_fault(str(flag), flag in measured.flags)
@@ -79,6 +81,11 @@ class DetectorHealth:
         """Something was rejected: counted by reason, the newest kept."""
         self.rejects[error.reason] += 1
         self.last_reject = str(error)
+
+    def has_aged(self, now: Instant) -> bool:
+        """Whether it may be another state than told last although nothing but time has passed."""
+        is_silent = now.mono - (self.heard or self.started).mono > self.silence_limit_s
+        return not self._seen or is_silent is not self._seen[0]
 
     def changed(self, now: Instant) -> DetectorState | None:
         """The state if it is another one than told last."""
@@ -167,12 +174,19 @@ class DetectorHealth:
         return found
 
 
-def _is_plain(measured: Measured) -> bool:
-    """The common case: no flag and no fault in it."""
-    for flag in measured.flags:
-        if flag in _FAULT_FLAGS:
-            return False
-    for reading in measured.readings:
+@lru_cache(maxsize=REMEMBERED)
+def _told_by(flags: tuple[Flag, ...]) -> tuple[bool, bool, bool]:
+    """Whether these flags speak of another instrument, of one that learns, of a fault."""
+    return (
+        Flag.IDENTITY_MISMATCH in flags,
+        not _LEARNING_FLAGS.isdisjoint(flags),
+        not _FAULT_FLAGS.isdisjoint(flags),
+    )
+
+
+def _are_plain(readings: tuple[Reading, ...]) -> bool:
+    """The common case: no flag and no fault in them."""
+    for reading in readings:
         if reading.flags or (reading.channel is Channel.DEVICE_FAULT and reading.value):
             return False
     return True

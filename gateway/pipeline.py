@@ -12,6 +12,7 @@ from typing import Final
 from config.models import Configuration
 from drivers.api import DriverInfo, Flag, Identity, Output, Passage, Sample
 from drivers.errors import DriverError
+from drivers.quick import quick
 from gateway.alarms.engine import AlarmEngine
 from gateway.alarms.profiles import DetectorProfile, resolve_profile, resolve_settings
 from gateway.alarms.record import Change
@@ -48,7 +49,7 @@ def forget(_: Answer) -> States:
     return ()
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Arrived:
     """A driver's output, when its bytes arrived."""
 
@@ -160,9 +161,9 @@ class Pipeline:
     def step(self, now: Instant, item: Input) -> Outputs:
         """What one input leads to."""
         self._is_doubtful = self._labels.look(now)
+        if isinstance(item, Arrived):  # nearly always
+            return self._arrived(self._lines[item.detector], item.output, item.at, now)
         match item:
-            case Arrived(detector, output, at):
-                return self._arrived(self._lines[detector], output, at, now)
             case LinkChanged(detector, state, reason):
                 return self._link_changed(self._lines[detector], state, reason, now)
             case Commanded():
@@ -195,10 +196,12 @@ class Pipeline:
 
     def _sample(self, line: DetectorLine, sample: Sample, at: Instant, now: Instant) -> Outputs:
         measured = line.normaliser.sample(sample, at)
-        if self.engine.detector(line.detector.id).book.orders.maintenance is not None:
+        judge = self.engine.detector(line.detector.id)
+        if judge.book.orders.maintenance is not None:
             measured = replace(measured, flags=(*measured.flags, Flag.MAINTENANCE))
         changes = self._judged(line, measured, now)
-        judge = self.engine.detector(measured.detector)
+        if line.is_foreign:
+            judge = self.engine.detector(measured.detector)
         lost, folded = judge.loss.is_lost, judge.dose_rate.fold.suspect
         if lost or folded:
             measured = reserved(measured, lost=lost, folded=folded)
@@ -213,6 +216,8 @@ class Pipeline:
 
     def _judged(self, line: DetectorLine, measured: Measured, now: Instant) -> list[Change]:
         """Alarms of a sample; another instrument's are judged under the link's own id."""
+        if not line.is_foreign and not line.normaliser.is_mismatched:
+            return self.engine.measured(measured, now)
         changes = self._identified(line, now)
         if not line.is_foreign:
             return changes + self.engine.measured(measured, now)
@@ -271,7 +276,9 @@ class Pipeline:
                 line.looks = alarms.looks
                 line.health.conditions = alarms.conditions(now)
                 entries += line.watch(alarms.standings(), now)
-            documents += line.state(now)
+                documents += line.state(now)
+            elif line.health.has_aged(now):
+                documents += line.state(now)
             documents += line.dose(alarms, now)
         states = self.engine.saved(now)
         if not (documents or entries or states):

@@ -49,8 +49,9 @@ def _mqtt_page() -> str:
         "Topics are below `ROOT/GATEWAY/`, QoS 1. Journalled messages begin with the delivery",
         "fields; (`gateway`, `lane`, `epoch`, `seq`) is the key for dropping duplicates. Retained",
         "documents begin with `schema`, `gateway` and `revision`. Consumers ignore unknown keys,",
-        "topics and kinds. The schemas beside this page describe what is on the wire, delivery",
-        "fields and all; JSON lines of the verbs are the same without them. An example of each",
+        "topics and kinds. Where a key may be left out, its absence says null, false or empty.",
+        "The schemas beside this page describe what is on the wire, delivery fields and all; JSON",
+        "lines of the verbs are the same without them, with every key. An example of each",
         "message is in [examples](examples/), the contract for tools in",
         "[asyncapi.json](asyncapi.json); what may change:",
         "[compatibility](../concepts/compatibility.md).\n",
@@ -86,7 +87,8 @@ def _rows(table: Table[Any], prefix: str) -> list[str]:
 
 
 def _type(key: Key[Any]) -> str:
-    return f"{key.kind} or null" if key.nullable else str(key.kind)
+    kind = f"{key.kind} or null" if key.nullable else str(key.kind)
+    return f"{kind}; may be left out" if key.may_be_absent else kind
 
 
 def _instrument_page() -> str:

@@ -5,8 +5,8 @@ It leaves out of the journal on its ordinary topics, marked ``replayed``, behind
 
 import asyncio
 import json
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Final, Protocol, TypeVar
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from gateway.alarms.lifecycle import Refusal
 from gateway.journal.record import Record
@@ -73,11 +73,11 @@ async def resend(command: Command, shelf: Shelf, reader: Resender) -> str:
 
 async def history(command: Command, shelf: Shelf, reader: Resender) -> str:
     """The newest events of an occurrence or a detector. Raises Refusal."""
-    key, name = _about(command)
+    fits = _fits(*_about(command))
     limit = _whole(command, "limit") if command.get("limit") else HISTORY_USUAL
     if limit > HISTORY_LIMIT:
         raise Refusal(f"at most {HISTORY_LIMIT} events a command, not {limit}")
-    search = _Search(shelf, key, name, limit)
+    search = _Search(shelf, fits, limit)
     await _patiently(search.run())
     if search.found and not reader.resend_records(tuple(reversed(search.found))):
         raise Refusal(_BUSY)
@@ -85,15 +85,34 @@ async def history(command: Command, shelf: Shelf, reader: Resender) -> str:
     return f"{len(search.found)} sent again{more}"
 
 
-class _Search:
-    """Looks through the alarm lanes, newest first."""
+async def ended(occurrences: Collection[str], shelf: Shelf) -> set[str]:
+    """Those of which the journal knows that they were closed."""
+    over: set[str] = set()
 
-    def __init__(self, shelf: Shelf, key: str, name: str, limit: int) -> None:
+    def fits(record: Record) -> bool:
+        if record.topic != _EVENT or b'"closed"' not in record.body:
+            return False
+        body = _parsed(record)
+        if body.get("event") == "closed" and body.get("occurrence") in occurrences:
+            over.add(body["occurrence"])
+        return len(over) == len(occurrences)  # the last one that was wanted
+
+    if occurrences:
+        await _patiently(_Search(shelf, fits, 0).run())
+    return over
+
+
+Fits = Callable[[Record], bool]
+
+
+class _Search:
+    """Looks through the alarm lanes, newest first, for at most ``limit`` records that fit."""
+
+    def __init__(self, shelf: Shelf, fits: Fits, limit: int) -> None:
         self.found: list[Record] = []
         self.is_whole = True
         self._shelf = shelf
-        self._key = key
-        self._name = name
+        self._fits = fits
         self._limit = limit
         self._looked = 0
 
@@ -125,15 +144,6 @@ class _Search:
             last = span.first - 1
         return True
 
-    def _fits(self, record: Record) -> bool:
-        if record.topic != _EVENT or self._name.encode() not in record.body:
-            return False
-        try:
-            body = json.loads(record.body)
-        except ValueError:
-            return False
-        return isinstance(body, dict) and body.get(self._key) == self._name
-
     async def _last(self, lane: Lane, epoch: int) -> int:
         """The last number that is kept of an epoch; 0 if there is none."""
         low, high = 0, 1
@@ -149,6 +159,25 @@ class _Search:
     async def _from(self, lane: Lane, epoch: int, first: int) -> Sequence[Record]:
         records = await self._shelf.read(lane, Span(epoch, first, _FAR), 1)
         return [record for record in records if record.seq >= first]
+
+
+def _fits(key: str, name: str) -> Fits:
+    """Events in which that stands under this key."""
+    quick = name.encode()
+
+    def fits(record: Record) -> bool:
+        is_candidate = record.topic == _EVENT and quick in record.body
+        return is_candidate and _parsed(record).get(key) == name
+
+    return fits
+
+
+def _parsed(record: Record) -> dict[str, Any]:
+    try:
+        body = json.loads(record.body)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 async def _patiently(work: Coroutine[object, object, T]) -> T:

@@ -166,8 +166,7 @@ class Reporter:
         engine = self._pipeline.engine
         now = self._now()
         active = engine.active()
-        names = {record.detector for record in active if not record.detector.startswith("@")}
-        orders = {name: engine.detector(name).book.orders for name in names}
+        orders = engine.orders({record.detector for record in active})
         if self.drills is not None:
             active = [*active, *self.drills.active()]
         shown = board(now, self._pipeline.health(), active, orders)

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from drivers.api import Flag, Identity, Passage, PassageFlag, Position, Reading
+from drivers.quick import quick
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Instant:
     """One moment on both clocks: ``wall`` is Unix time in s and only a label, ``mono`` measures."""
 
@@ -15,7 +16,7 @@ class Instant:
 
     def earlier(self, seconds: float) -> "Instant":
         """The moment ``seconds`` before this one."""
-        return Instant(self.wall - seconds, self.mono - seconds)
+        return Instant(self.wall - seconds, self.mono - seconds) if seconds else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class CountBasis:
     independent: bool
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Measured:
     """A normalised sample: dose rates in µSv/h, doses in µSv, rates in 1/s, times on both clocks.
 
@@ -100,7 +101,7 @@ class Lane(StrEnum):
         return self in (Lane.EXERCISE_ALARMS, Lane.EXERCISE_RESTRICTED, Lane.EXERCISE_SAMPLES)
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Entry:
     """One message to be journalled: ``topic`` below ROOT/GATEWAY/, ``body`` a JSON object."""
 
@@ -123,7 +124,7 @@ class Document:
     durable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Outputs:
     """What one step of the pipeline wants stored and shown.
 

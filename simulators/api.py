@@ -6,10 +6,11 @@ have understood, so that a test can compare what arrived with what was sent.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, runtime_checkable
 
 from drivers.api import Position
+from drivers.quick import quick
 from simulators.counter import Counter
 
 
@@ -55,7 +56,7 @@ class Field(Protocol):
         """Where the detector is, None without a fix."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Emission:
     """Bytes that leave the instrument at ``at_s``, and what they say (channel to value)."""
 

@@ -101,7 +101,7 @@ class Steps:
     @property
     def is_one(self) -> bool:
         """Whether it changes nothing."""
-        return self.values == (1.0,)
+        return len(self.values) == 1 and self.values[0] == 1.0
 
     def at(self, time_s: float) -> float:
         """The factor at a time."""
@@ -126,6 +126,12 @@ class Natural:
     rains: Sequence[Rain] = field(default_factory=list)
     zones: Steps = Steps()
     wander: Wander | None = None
+    _level: float | None = None
+
+    def __post_init__(self) -> None:
+        """A level that only rain changes is worked out once."""
+        if len(self.course.corners) == 1 and self.zones.is_one and self.wander is None:
+            self._level = self.course.corners[0][1]
 
     @property
     def is_constant(self) -> bool:
@@ -135,6 +141,8 @@ class Natural:
 
     def at(self, time_s: float) -> float:
         """The dose rate at a time."""
+        if self._level is not None and not self.rains:
+            return self._level
         factor = self.zones.at(time_s)
         if self.wander is not None:
             factor *= self.wander.at(time_s)
@@ -142,6 +150,8 @@ class Natural:
 
     def integral(self, from_s: float, to_s: float) -> float:
         """µSv/h times seconds, exactly."""
+        if self._level is not None and not self.rains:
+            return self._level * (to_s - from_s)
         if self.zones.is_one:
             return self._wandered(from_s, to_s)
         return sum(
@@ -151,6 +161,8 @@ class Natural:
 
     def peak(self, from_s: float, to_s: float) -> float:
         """An upper bound within an interval."""
+        if self._level is not None and not self.rains:
+            return self._level
         site = self.course.peak(from_s, to_s) + sum(rain.rise for rain in self.rains)
         if self.wander is not None:
             site *= self.wander.peak(from_s, to_s)

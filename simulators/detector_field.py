@@ -19,7 +19,7 @@ from config.scenario_detectors import ScenarioDetector, Script
 from drivers.api import Position
 from simulators.background import Course, Exponential, Natural, Steps
 from simulators.counter import Counter, NoCounts
-from simulators.lane import Lane, Stay, Train, cargo, suppression, visible
+from simulators.lane import Lane, cargo, suppression, visible
 from simulators.motion import Track, globe
 from simulators.poisson import poisson
 from simulators.power import Power
@@ -52,8 +52,13 @@ class DetectorField:
     _courses: dict[str, Course] = field(default_factory=dict)
     _generators: dict[tuple[str, int], Random] = field(default_factory=dict)
     reach: Reach = field(init=False)
+    _can_lose: bool = field(init=False)
+    _per_natural: float | None = None
 
     def __post_init__(self) -> None:
+        background = self.counter.background_cps
+        self._per_natural = None if background is None else background / REFERENCE_USV_H
+        self._can_lose = self.counter.can_lose
         self.reach = Reach(self.emitters, self.detector.lane_m, self.counter.per_usv_h)
         self.release()
 
@@ -76,14 +81,15 @@ class DetectorField:
 
     def mean_dose_rate(self, from_s: float, to_s: float) -> float:
         """The same as a mean over an interval."""
-        seconds = to_s - from_s
-        if scripted := self._courses.get("dose_rate"):
+        seconds, courses = to_s - from_s, self._courses
+        if courses and (scripted := courses.get("dose_rate")):
             return scripted.integral(from_s, to_s) / seconds
         natural = self.natural.integral(from_s, to_s)
-        if (scripted := self._courses.get("gamma_rate")) and self.counter.can_be_read:
+        if courses and (scripted := courses.get("gamma_rate")) and self.counter.can_be_read:
             return self._read_off(scripted.integral(from_s, to_s), natural) / seconds
-        for emitter, exposure in self.reach.exposures(self.track, from_s, to_s):
-            natural += emitter.strength * exposure
+        if self.emitters:
+            for emitter, exposure in self.reach.exposures(self.track, from_s, to_s):
+                natural += emitter.strength * exposure
         return natural / seconds
 
     def counted_dose_rate(self, from_s: float, to_s: float) -> float:
@@ -92,7 +98,7 @@ class DetectorField:
         The background is read as the natural dose rate; losses make it read low.
         """
         counts = self.expected_gamma(from_s, to_s) * self.counter.parts
-        excess = self._background_cps() / REFERENCE_USV_H - self.counter.per_usv_h(None)
+        excess = self._background() - self.counter.per_usv_h(None)
         natural = self.natural.integral(from_s, to_s)
         dose = (counts - excess * natural) / self.counter.per_usv_h(None)
         return max(dose, 0.0) / (to_s - from_s)
@@ -104,7 +110,11 @@ class DetectorField:
 
     def gamma_counts(self, from_s: float, to_s: float, part: int = 0) -> int:
         """Counts registered in the interval by one of the detectors inside the instrument."""
-        expected, full = self.expected_gamma(from_s, to_s), self._full_counts(from_s, to_s)
+        expected = self.expected_gamma(from_s, to_s)
+        most = self.counter.saturation_cps
+        if most == math.inf:
+            return poisson(self._generator("gamma", part), expected)
+        full = most * (to_s - from_s)
         if expected > full * _FULL:
             return round(full)
         drawn = poisson(self._generator("gamma", part), expected)
@@ -179,18 +189,11 @@ class DetectorField:
 
     def block(self, at_s: float) -> None:
         """Something stops in the lane and stays."""
-        self.lane.trains.append(Train(Stay(at_s, math.inf)))
+        self.lane.block(at_s)
 
     def unblock(self, at_s: float) -> None:
         """What stopped in the lane goes."""
-        for index, train in enumerate(self.lane.trains):
-            if math.isinf(train.first.to_s):
-                self.lane.trains[index] = Train(Stay(train.first.from_s, at_s))
-
-    def _full_counts(self, from_s: float, to_s: float) -> float:
-        """What one part registers in an interval at most."""
-        most = self.counter.saturation_cps
-        return most if math.isinf(most) else most * (to_s - from_s)
+        self.lane.unblock(at_s)
 
     def _generator(self, kind: str, part: int) -> Random:
         found = self._generators.get((kind, part))
@@ -212,27 +215,27 @@ class DetectorField:
                 return emitter
         return None
 
-    def _background_cps(self) -> float:
-        """At the reference dose rate."""
-        if self.counter.background_cps is None:
+    def _background(self) -> float:
+        """Counts per second for each µSv/h of the natural field."""
+        if self._per_natural is None:
             name = self.counter.archetype.name
             raise NoCounts(f"{name} has no background count rate; set it in the scenario")
-        return self.counter.background_cps
+        return self._per_natural
 
     def _read_off(self, counts: float, natural: float) -> float:
         """Prescribed counts as dose: what lies above the background by the sensitivity."""
-        background = self._background_cps() / REFERENCE_USV_H * natural
+        background = self._background() * natural
         if counts <= background:
             return natural * counts / background if background else 0.0
         return natural + (counts - background) / self.counter.per_usv_h(None)
 
     def _expected_gamma(self, from_s: float, to_s: float) -> float:
-        parts = self.counter.parts
-        if self.counter.can_lose:
-            highest = self._highest_rate(from_s, to_s) / parts
-            if not self.counter.is_faithful(highest):
+        counter = self.counter
+        if self._can_lose:
+            highest = self._highest_rate(from_s, to_s) / counter.parts
+            if not counter.is_faithful(highest):
                 return self._registered_counts(from_s, to_s)
-        return self._true_counts(from_s, to_s) / parts
+        return self._true_counts(from_s, to_s) / counter.parts
 
     def _true_neutrons(self, from_s: float, to_s: float) -> float:
         if scripted := self._courses.get("neutron_rate"):
@@ -240,38 +243,46 @@ class DetectorField:
         counter = self.counter
         counts = 0.0
         if counter.neutron_background_cps:
-            counts = counter.neutron_background_cps * sum(
-                factor * self.pressure.integral(start, end)
-                for start, end, factor in self.neutron_zones.pieces(from_s, to_s)
-            )
+            counts = counter.neutron_background_cps * self._pressed(from_s, to_s)
         if self.lane.trains:
             counts += cargo(self.lane.stays(from_s, to_s), from_s, to_s)[1]
-        if counter.neutron_cps:
+        if counter.neutron_cps and self.emitters:
             for emitter, exposure in self.reach.exposures(self.track, from_s, to_s):
                 counts += emitter.n_per_s * counter.neutron_cps * exposure
         return counts
 
+    def _pressed(self, from_s: float, to_s: float) -> float:
+        """The factor of the neutron background times seconds."""
+        if self.neutron_zones.is_one:
+            return self.pressure.integral(from_s, to_s)
+        return sum(
+            factor * self.pressure.integral(start, end)
+            for start, end, factor in self.neutron_zones.pieces(from_s, to_s)
+        )
+
     def _true_counts(self, from_s: float, to_s: float) -> float:
         """Mean gamma counts of the whole instrument if it lost none."""
-        if scripted := self._courses.get("gamma_rate"):
+        courses = self._courses
+        if courses and (scripted := courses.get("gamma_rate")):
             return scripted.integral(from_s, to_s)
         natural = seen = self.natural.integral(from_s, to_s)
         stays = self.lane.stays(from_s, to_s) if self.lane.trains else ()
-        if any(stay.suppression for stay in stays):
+        if stays and any(stay.suppression for stay in stays):
             seen = sum(
                 share * self.natural.integral(start, end)
                 for start, end, share in visible(stays, from_s, to_s)
             )
-        counts = self._background_cps() / REFERENCE_USV_H * seen
+        counts = self._background() * seen
         if stays:
             counts += cargo(stays, from_s, to_s)[0]
-        if scripted := self._courses.get("dose_rate"):
+        if courses and (scripted := courses.get("dose_rate")):
             excess = scripted.integral(from_s, to_s) - natural
             return counts + max(excess, 0.0) * self.counter.per_usv_h(None)
-        for emitter, exposure in self.reach.exposures(self.track, from_s, to_s):
-            if emitter.strength:
-                rate = emitter.strength * self.counter.per_usv_h(emitter.nuclide)
-                counts += rate * exposure
+        if self.emitters:
+            for emitter, exposure in self.reach.exposures(self.track, from_s, to_s):
+                if emitter.strength:
+                    rate = emitter.strength * self.counter.per_usv_h(emitter.nuclide)
+                    counts += rate * exposure
         return counts
 
     def _true_rate(self, at_s: float) -> float:
@@ -280,7 +291,7 @@ class DetectorField:
             return scripted.at(at_s)
         stays = self.lane.stays(at_s, at_s)
         seen = 1.0 - suppression(stays, at_s)
-        rate = self._background_cps() / REFERENCE_USV_H * seen * self.natural.at(at_s)
+        rate = self._background() * seen * self.natural.at(at_s)
         rate += sum(stay.gamma_cps for stay in stays if stay.cargo_from_s <= at_s < stay.cargo_to_s)
         if scripted := self._courses.get("dose_rate"):
             excess = scripted.at(at_s) - self.natural.at(at_s)
@@ -291,7 +302,7 @@ class DetectorField:
         """An upper bound of the true rate within an interval."""
         if scripted := self._courses.get("gamma_rate"):
             return scripted.peak(from_s, to_s)
-        rate = self._background_cps() / REFERENCE_USV_H * self.natural.peak(from_s, to_s)
+        rate = self._background() * self.natural.peak(from_s, to_s)
         rate += sum(stay.gamma_cps for stay in self.lane.stays(from_s, to_s))
         if scripted := self._courses.get("dose_rate"):
             return rate + scripted.peak(from_s, to_s) * self.counter.per_usv_h(None)

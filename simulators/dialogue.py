@@ -105,6 +105,17 @@ class VirtualSession:
         while (event := next(self._script)) is not None:
             yield event
 
+    def heard(self, to_s: float) -> list[Event]:
+        """The same at once, for many sessions that take turns."""
+        self._limit = max(self._limit, to_s)
+        event, script = next(self._script), self._script
+        if event is None:
+            return []
+        found = [event]
+        while (event := next(script)) is not None:
+            found.append(event)
+        return found
+
     def swap(self, other: "VirtualSession") -> None:
         """The cables are crossed: each reads the other's instrument in its place."""
         self._field, other._field = other._field, self._field
@@ -129,7 +140,9 @@ class VirtualSession:
             elif is_open and not is_up:
                 driver.interrupted()
             is_open = is_up
-            yield from self._step_to(self._limit if self._steady else self._now + LISTEN_STEP_S)
+            while self._now >= self._limit:
+                yield None
+            self._move(self._limit if self._steady else min(self._now + LISTEN_STEP_S, self._limit))
             while self._in_flight and self._in_flight[0].at_s <= self._now:
                 emission = self._in_flight.popleft()
                 if not self._link_up(emission.at_s):
@@ -318,7 +331,8 @@ class VirtualSession:
         self._move(min(to_s, self._limit))
 
     def _move(self, to_s: float) -> None:
-        self._now = max(self._now, to_s)
+        if to_s > self._now:
+            self._now = to_s
         if self._contract != "registers":
             emissions = self._instrument.advance(self._now, self._field)
             if emissions:

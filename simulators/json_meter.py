@@ -18,7 +18,7 @@ from config.scenario_detectors import JsonLinesSettings
 from drivers.api import Channel, Flag, Quantity
 from simulators.api import Field
 from simulators.counter import Counter
-from simulators.json_text import Line
+from simulators.json_text import Line, counts, kind
 
 _PERSONAL: Final = frozenset({"Dosimeter", "Electronic Personal Emergency Radiation Detector"})
 _PER_USV: Final = {"µSv/h": 1.0, "nSv/h": 1e3, "mSv/h": 1e-3, "µR/h": 100.0, "mR/h": 0.1}
@@ -37,8 +37,8 @@ class Meter:
         self._rng = rng
         self._period_s = period_s
         archetype = counter.archetype
-        counts = archetype.name != "AREA" and counter.background_cps is not None
-        self._counts = counts if settings.counts is None else settings.counts
+        usual = archetype.name != "AREA" and counter.background_cps is not None
+        self._counts = usual if settings.counts is None else settings.counts
         self._sends_rate = (
             not settings.calibration if settings.dose_rate is None else settings.dose_rate
         )
@@ -51,6 +51,11 @@ class Meter:
         self._share = _share(period_s, settings.averaging_s)
         self._window_s = settings.averaging_s or (0.0 if settings.instantaneous else period_s)
         self._parts = range(1, counter.parts + 1) if counter.parts > 1 else range(1)
+        self._gamma = counts(Channel.GAMMA_COUNTS, period_s)
+        self._neutron = counts(Channel.NEUTRON_COUNTS, period_s)
+        self._usual_rate = kind(
+            Channel.DOSE_RATE, settings.unit, self._quantities[0], self._window_s
+        )
         self.restart()
         self._dose_usv = 0.0
 
@@ -86,7 +91,7 @@ class Meter:
             self._tell_counts(line, begin_s, end_s, field, saturated, dead)
         if self._neutrons and "fault" not in on:
             counted = sum(field.neutron_counts(begin_s, end_s, part) for part in self._parts)
-            line.counts(Channel.NEUTRON_COUNTS, counted, self._period_s)
+            line.put(self._neutron, counted)
         if self._sends_rate:
             self._tell_rate(line, shown, field, over, saturated, is_high, "fault" in on)
         if self._sends_dose:
@@ -103,7 +108,7 @@ class Meter:
         loses = counter.dead_time_s > 0 or not self._settings.signals_over_range
         if dead:
             return 0.0
-        if counter.can_lose and loses and not is_high and counter.can_be_read:
+        if loses and counter.can_lose and not is_high and counter.can_be_read:
             return field.counted_dose_rate(begin_s, end_s)
         return field.dose_rate(end_s) if self._settings.instantaneous else true
 
@@ -121,7 +126,8 @@ class Meter:
                 counted += field.gamma_counts(begin_s, end_s, part)
         flags = (Flag.SATURATED_COUNTS,) if saturated else ()
         if not self._settings.rate_only:
-            line.counts(Channel.GAMMA_COUNTS, counted, self._period_s, flags=flags)
+            told = counts(Channel.GAMMA_COUNTS, self._period_s, "", flags) if flags else self._gamma
+            line.put(told, counted)
             return
         rate, before = counted / (end_s - begin_s), self._rate
         self._rate = rate if before is None else before + self._share * (rate - before)
@@ -155,6 +161,9 @@ class Meter:
             flags = (Flag.OVER_RANGE, Flag.SATURATED_COUNTS) if saturated else (Flag.OVER_RANGE,)
         elif is_high:
             flags = (Flag.HIGH_RANGE_DETECTOR,)
+        else:
+            line.put(self._usual_rate, value)
+            return
         line.value(
             Channel.DOSE_RATE,
             value,

@@ -14,7 +14,7 @@ from config.scenario_detectors import JsonLinesSettings
 from drivers.api import Channel, Flag
 from simulators.api import Field
 from simulators.counter import Counter
-from simulators.json_text import Line, Says, passage_line
+from simulators.json_text import Line, Says, counts, passage_line
 
 WINDOW: Final = 5
 """Intervals that are judged together, as Rapiscan and TSA portals do."""
@@ -46,9 +46,12 @@ class Portal:
         self._settings = settings
         self._period_s = period_s
         self._parts = range(1, counter.parts + 1)
-        self._names = [str(part) if counter.parts > 1 else "" for part in self._parts]
+        names = [str(part) if counter.parts > 1 else "" for part in self._parts]
+        self._gammas = [counts(Channel.GAMMA_COUNTS, period_s, name) for name in names]
         self._neutrons = bool(counter.neutron_background_cps or counter.neutron_cps)
         self._per_second = max(round(NEUTRON_S / period_s), 1)
+        second_s = self._per_second * period_s
+        self._neutron = [counts(Channel.NEUTRON_COUNTS, second_s, name) for name in names]
         self._n_sigma = settings.n_sigma
         if settings.false_alarm_per_passage is not None:
             one = settings.false_alarm_per_passage / USUAL_PASSAGE
@@ -63,7 +66,7 @@ class Portal:
         self._vacant_sum = 0
         self._recent: deque[int] = deque(maxlen=WINDOW)
         self._seconds: deque[int] = deque(maxlen=self._settings.background_time_s)
-        self._neutron_counts = [0] * len(self._names)
+        self._neutron_counts = [0] * len(self._parts)
         self._interval = 0
         self._occupied = False
         self._passage: _Passage | None = None
@@ -82,8 +85,8 @@ class Portal:
         self._recent.append(sum(gammas))
         self._begin(line, begin_s, end_s, field, occupied)
         if "fault" not in on:
-            for name, count in zip(self._names, gammas, strict=True):
-                line.counts(Channel.GAMMA_COUNTS, count, self._period_s, part=name)
+            for told, count in zip(self._gammas, gammas, strict=True):
+                line.put(told, count)
             self._count_neutrons(line, begin_s, end_s, field)
         if self._passage is None:
             self._learn(sum(gammas))
@@ -92,7 +95,7 @@ class Portal:
         self._tell_alarms(line)
         if len(self._vacant) < (self._vacant.maxlen or 0):
             line.flags += (Flag.CALIBRATING_BACKGROUND,)
-        line.add("occupied", occupied)
+        line.tell("occupied", occupied)
 
     def after(self, end_s: float) -> tuple[bytes, Says] | None:
         """The passage that has just ended."""
@@ -132,10 +135,10 @@ class Portal:
         self._interval += 1
         if self._interval % self._per_second:
             return
-        for name, count in zip(self._names, self._neutron_counts, strict=True):
-            line.counts(Channel.NEUTRON_COUNTS, count, self._per_second * self._period_s, part=name)
+        for told, count in zip(self._neutron, self._neutron_counts, strict=True):
+            line.put(told, count)
         total = sum(self._neutron_counts)
-        self._neutron_counts = [0] * len(self._names)
+        self._neutron_counts = [0] * len(self._parts)
         if self._passage is None:
             self._seconds.append(total)
         else:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -17,6 +18,15 @@ _QUANTITIES: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A reading of which only the value changes: its text before and after that, and its name."""
+
+    head: str
+    tail: str
+    name: str
+
+
 class Line:
     """One line in the making, with what it says."""
 
@@ -26,21 +36,10 @@ class Line:
         self._readings: list[str] = []
         self._more: list[str] = []
 
-    def counts(
-        self,
-        channel: Channel,
-        value: int,
-        window_s: float,
-        *,
-        part: str = "",
-        flags: tuple[Flag, ...] = (),
-    ) -> None:
-        """Counts of a whole interval, gap-free."""
-        frame = _frame(
-            channel, "count", _QUANTITIES[channel], window_s, part, True, flags, None, ""
-        )
-        self._readings.append(f"{frame[0]}{value}{frame[1]}")
-        self.says[f"{channel}.{part}" if part else channel] = value
+    def put(self, kind: Kind, value: Number) -> None:
+        """A reading."""
+        self._readings.append(f"{kind.head}{'null' if value is None else repr(value)}{kind.tail}")
+        self.says[kind.name] = value
 
     def value(
         self,
@@ -55,23 +54,27 @@ class Line:
         part: str = "",
         raw: str = "",
     ) -> None:
-        """Any other reading."""
-        head, tail = _frame(channel, unit, quantity, window_s, part, False, flags, lower_bound, raw)
-        self._readings.append(f"{head}{'null' if value is None else repr(value)}{tail}")
-        self.says[f"{channel}.{part}" if part else channel] = value
+        """Any reading that is no count."""
+        self.put(
+            kind(channel, unit, quantity, window_s, part, False, flags, lower_bound, raw), value
+        )
 
     def state(self, channel: Channel, on: bool, part: str = "") -> None:
         """A state, 1 while set."""
-        self.value(channel, int(on), "1", part=part, window_s=0.0)
+        self.put(kind(channel, "1", None, 0.0, part), int(on))
 
     def add(self, key: str, value: object) -> None:
         """Another key of the line."""
         self._more.append(f',"{key}":{_json(value)}')
 
+    def tell(self, key: str, is_so: bool) -> None:
+        """Another key that is true or false."""
+        self._more.append(f',"{key}":{"true" if is_so else "false"}')
+
     def data(self) -> bytes:
         """The line with its end."""
         if self.flags:
-            self.add("flags", self.flags)
+            self._more.append(_flags(self.flags))
         more = "".join(self._more) if self._more else ""
         return f'{{"readings":[{",".join(self._readings)}]{more}}}\n'.encode()
 
@@ -84,19 +87,29 @@ def passage_line(passage: Mapping[str, object]) -> bytes:
 _json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
+@lru_cache(maxsize=256)
+def _flags(flags: tuple[Flag, ...]) -> str:
+    return f',"flags":{_json(flags)}'
+
+
+def counts(channel: Channel, window_s: float, part: str = "", flags: tuple[Flag, ...] = ()) -> Kind:
+    """Counts of a whole interval, gap-free."""
+    return kind(channel, "count", _QUANTITIES[channel], window_s, part, True, flags)
+
+
 @lru_cache(maxsize=4096)
-def _frame(
+def kind(
     channel: Channel,
     unit: str,
-    quantity: Quantity | None,
-    window_s: float | None,
-    part: str,
-    independent: bool,
-    flags: Sequence[Flag],
-    lower_bound: float | None,
-    raw: str,
-) -> tuple[str, str]:
-    """A reading as text, in two pieces: before its value and after it."""
+    quantity: Quantity | None = None,
+    window_s: float | None = None,
+    part: str = "",
+    independent: bool = False,
+    flags: Sequence[Flag] = (),
+    lower_bound: float | None = None,
+    raw: str = "",
+) -> Kind:
+    """Any kind of reading."""
     told: dict[str, object] = {"unit": unit}
     optional: dict[str, object] = {
         "quantity": quantity,
@@ -110,4 +123,5 @@ def _frame(
     told = {name: value for name, value in told.items() if value is not False}
     if window_s is not None:
         told["window_s"] = window_s
-    return f'{{"channel":"{channel}","value":', f",{_json(told)[1:]}"
+    name = f"{channel}.{part}" if part else str(channel)
+    return Kind(f'{{"channel":"{channel}","value":', f",{_json(told)[1:]}", name)

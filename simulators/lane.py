@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 from config.scenario_world import Occupancy, Vehicle
+from drivers.quick import quick
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Stay:
     """One occupancy: times in s, added rates in 1/s between ``cargo_from_s`` and ``cargo_to_s``."""
 
@@ -58,20 +60,49 @@ class Train:
                 yield first.shifted(later_s)
 
 
+_Asked = tuple[float, float, tuple[Stay, ...]]
+_NOTHING: Final[_Asked] = (math.nan, math.nan, ())
+
+
 @dataclass(slots=True)
 class Lane:
-    """All stays in one portal's lane."""
+    """All stays in one portal's lane; asked for the same twice in a row, they are found once."""
 
-    trains: list[Train] = field(default_factory=list)
+    trains: tuple[Train, ...] = ()
+    _asked: _Asked = _NOTHING
 
-    def stays(self, from_s: float, to_s: float) -> list[Stay]:
+    def add(self, train: Train) -> None:
+        """More stays."""
+        self.trains, self._asked = (*self.trains, train), _NOTHING
+
+    def block(self, at_s: float) -> None:
+        """Something stops and stays."""
+        self.add(Train(Stay(at_s, math.inf)))
+
+    def unblock(self, at_s: float) -> None:
+        """What stopped goes."""
+        self.trains = tuple(
+            Train(Stay(train.first.from_s, at_s)) if math.isinf(train.first.to_s) else train
+            for train in self.trains
+        )
+        self._asked = _NOTHING
+
+    def stays(self, from_s: float, to_s: float) -> tuple[Stay, ...]:
         """The stays that touch an interval."""
-        return [stay for train in self.trains for stay in train.within(from_s, to_s)]
+        asked = self._asked
+        if asked[0] != from_s or asked[1] != to_s:
+            found = tuple([stay for train in self.trains for stay in train.within(from_s, to_s)])
+            asked = self._asked = (from_s, to_s, found)
+        return asked[2]
 
     def at(self, time_s: float) -> Stay | None:
         """The stay at a time, the latest of several."""
-        found = [stay for stay in self.stays(time_s, time_s) if stay.from_s <= time_s]
-        return max(found, key=lambda stay: stay.from_s, default=None)
+        latest: Stay | None = None
+        for train in self.trains:
+            for stay in train.within(time_s, time_s):
+                if stay.from_s <= time_s and (latest is None or stay.from_s > latest.from_s):
+                    latest = stay
+        return latest
 
 
 def suppression(stays: Sequence[Stay], time_s: float) -> float:
@@ -97,6 +128,8 @@ def cargo(stays: Sequence[Stay], from_s: float, to_s: float) -> tuple[float, flo
     """Gamma and neutron counts that cargo adds in an interval, on average."""
     gamma = neutron = 0.0
     for stay in stays:
+        if not stay.gamma_cps and not stay.neutron_cps:
+            continue
         seconds = min(to_s, stay.cargo_to_s) - max(from_s, stay.cargo_from_s)
         gamma += stay.gamma_cps * max(seconds, 0.0)
         neutron += stay.neutron_cps * max(seconds, 0.0)

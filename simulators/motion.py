@@ -48,6 +48,15 @@ class Track:
             return True
         return bisect_right(times, from_s) >= bisect_left(times, to_s)
 
+    def rests(self, from_s: float, to_s: float) -> bool:
+        """Whether it does not move at all inside an interval."""
+        times, points = self.times, self.points
+        if len(times) == 1:
+            return True
+        first = max(bisect_right(times, from_s) - 1, 0)
+        last = min(bisect_left(times, to_s), len(times) - 1)
+        return all(point == points[first] for point in points[first + 1 : last + 1])
+
     def speed(self, time_s: float) -> float:
         """How fast it moves, in m/s."""
         index = bisect_right(self.times, time_s)

@@ -1,15 +1,18 @@
 """Poisson counts from the standard library, exact at every mean: no normal approximation."""
 
 import math
+from functools import lru_cache
 from random import Random
 from typing import Final
 
 _SMALL: Final = 10.0
+_REMEMBERED: Final = 1024
+"""So many means are kept with what follows from them; own choice."""
 
 
 def poisson(rng: Random, mean: float) -> int:
     """One count. Multiplication below a mean of 10, above it Hörmann's PTRS (1993)."""
-    if not (math.isfinite(mean) and mean >= 0):
+    if not 0.0 <= mean < math.inf:
         raise ValueError(f"{mean} is not a mean")
     return _multiplied(rng, mean) if mean < _SMALL else _transformed(rng, mean)
 
@@ -27,14 +30,11 @@ def _multiplied(rng: Random, mean: float) -> int:
 
 def _transformed(rng: Random, mean: float) -> int:
     """Transformed rejection with squeeze: W. Hörmann, Insurance: Math. Econ. 12 (1993) 39."""
-    b = 0.931 + 2.53 * math.sqrt(mean)
-    a = -0.059 + 0.02483 * b
-    inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
-    squeeze = 0.9277 - 3.6224 / (b - 2)
-    log_mean = math.log(mean)
+    a, b, squeeze, log_inverse_alpha, log_mean = _shape(mean)
+    draw = rng.random
     while True:
-        u = rng.random() - 0.5
-        v = 1.0 - rng.random()
+        u = draw() - 0.5
+        v = 1.0 - draw()
         us = 0.5 - abs(u)
         if us == 0:
             continue
@@ -43,6 +43,15 @@ def _transformed(rng: Random, mean: float) -> int:
             return count
         if count < 0 or (us < 0.013 and v > us):
             continue
-        drawn = math.log(v) + math.log(inverse_alpha) - math.log(a / (us * us) + b)
+        drawn = math.log(v) + log_inverse_alpha - math.log(a / (us * us) + b)
         if drawn <= -mean + count * log_mean - math.lgamma(count + 1):
             return count
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _shape(mean: float) -> tuple[float, float, float, float, float]:
+    """What depends on the mean alone: a, b, the squeeze, and logarithms of 1/alpha and the mean."""
+    b = 0.931 + 2.53 * math.sqrt(mean)
+    a = -0.059 + 0.02483 * b
+    inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
+    return a, b, 0.9277 - 3.6224 / (b - 2), math.log(inverse_alpha), math.log(mean)

@@ -15,12 +15,14 @@ class Power:
     @property
     def is_always_on(self) -> bool:
         """Whether it was on from the beginning and nobody has touched it."""
-        return self.switches == [0.0]
+        switches = self.switches
+        return len(switches) == 1 and switches[0] == 0.0
 
     def since(self, at_s: float) -> float | None:
         """When it was switched on last; None while it is off."""
-        index = bisect_right(self.switches, at_s)
-        return self.switches[index - 1] if index % 2 else None
+        switches = self.switches
+        index = bisect_right(switches, at_s)
+        return switches[index - 1] if index % 2 else None
 
     def switch(self, at_s: float, on: bool) -> None:
         """From ``at_s`` on it stays as it is left here; what was planned for later is off."""

@@ -50,11 +50,12 @@ class Reach:
         """Each with its ∫ dt/r²; asked for twice in a row, worked out once."""
         if track is None or not self.emitters:
             return ()
-        near = self.around(track, from_s, to_s)
-        if self._exposed[0] != from_s or self._exposed[1] != to_s:
-            found = [(each, each.exposure(from_s, to_s, track)) for each in near]
-            self._exposed = (from_s, to_s, [each for each in found if each[1]])
-        return self._exposed[2]
+        exposed = self._exposed
+        if exposed[0] != from_s or exposed[1] != to_s or track is not self._track:
+            near = self.around(track, from_s, to_s)
+            found = [(each, each.exposure(from_s, to_s, track)) for each in near] if near else ()
+            exposed = self._exposed = (from_s, to_s, [each for each in found if each[1]])
+        return exposed[2]
 
     def dose_rate(self, track: Track | None, at_s: float) -> float:
         """What all of them add at a time, in µSv/h."""
@@ -77,8 +78,9 @@ class Reach:
         """An upper bound of that within an interval; asked for twice in a row, worked out once."""
         if track is None or not self.emitters:
             return 0.0
-        near = self.around(track, from_s, to_s)
-        if self._highest[0] != from_s or self._highest[1] != to_s:
+        highest = self._highest
+        if highest[0] != from_s or highest[1] != to_s or track is not self._track:
+            near = self.around(track, from_s, to_s)
             total = sum(
                 each.strength
                 * self.per_usv_h(each.nuclide)
@@ -86,8 +88,8 @@ class Reach:
                 for each in near
                 if each.strength
             )
-            self._highest = (from_s, to_s, total)
-        return self._highest[2]
+            highest = self._highest = (from_s, to_s, total)
+        return highest[2]
 
     def is_steady(self, track: Track | None, from_s: float, to_s: float) -> bool:
         """Whether all of them are seen the same all through an interval."""

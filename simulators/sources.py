@@ -93,7 +93,8 @@ class Emitter:
         if not any(start < to_s and from_s < end for start, end in self._stays(from_s, to_s)):
             return True
         stays = self.appears_s <= from_s and to_s <= self.leaves_s
-        return stays and self.track.is_still and detector.is_still and not self.decay_per_s
+        rest = stays and self.track.rests(from_s, to_s) and detector.rests(from_s, to_s)
+        return rest and not self.decay_per_s
 
     def _stays(self, from_s: float, to_s: float) -> Iterator[tuple[float, float]]:
         """Its times on stage that touch an interval."""

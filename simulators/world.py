@@ -39,9 +39,9 @@ class World:
         self._cargo = {each.cargo for each in scenario.vehicle}
         self._fields = {each.id: self._field(each) for each in scenario.detector}
         for vehicle in scenario.vehicle:
-            self.field(vehicle.portal).lane.trains.append(Train(stay_of(vehicle)))
+            self.field(vehicle.portal).lane.add(Train(stay_of(vehicle)))
         for occupancy in scenario.occupancy:
-            self.field(occupancy.portal).lane.trains.append(train_of(occupancy))
+            self.field(occupancy.portal).lane.add(train_of(occupancy))
         for source in scenario.source:
             self.add_source(source)
         self._emitters += [machine_of(each) for each in scenario.xray]
@@ -87,7 +87,7 @@ class World:
     def _let_in_crowds(self) -> None:
         for number, crowd in enumerate(self._scenario.crowd):
             for portal, train in trains_of(crowd):
-                self.field(portal).lane.trains.append(train)
+                self.field(portal).lane.add(train)
             for source in carriers(crowd, number, Random(f"{self._seed}/crowd/{number}")):
                 self.add_source(source)
 

@@ -1,12 +1,12 @@
 """Bytes to lines, with a limit, without losing the place."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from drivers.errors import FrameError, Reject
+from drivers.quick import quick
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Line:
     """One line without its end, its number (from 1) and where it began in the stream."""
 

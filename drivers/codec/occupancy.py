@@ -22,6 +22,7 @@ from typing import Final
 
 from drivers.api import Passage, PassageFlag
 from drivers.errors import DecodeError, Reject
+from drivers.quick import quick
 
 COUNTER_STATES: Final = 0x10000
 UPTIME_STATES: Final = 1 << 32
@@ -29,7 +30,7 @@ WRAP_STEPS: Final = 16
 """Own choice: more passages between two polls than a lane can have, few enough to miss no reset."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Peak:
     """A count, None without one; ``over_range`` if it is too high to be told."""
 
@@ -37,7 +38,7 @@ class Peak:
     over_range: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Look:
     """What one poll says about the lane; ``uptime`` in any unit, as 32 bits that count up."""
 

@@ -3,7 +3,9 @@
 Rain washes radon daughters out: 14 mm in 15 min raised the dose rate at PTB Braunschweig from 106
 to 196 nSv/h. A plume looks the same at first, so the advisory covers R1 and R2 only up to twice
 the baseline and +0.15 µSv/h, lists its members, wants its own acknowledgement, and expires. While
-many backgrounds rise together they may follow; one that rises alone may not.
+many backgrounds rise together they may follow; one that rises alone may not. Rain raises all about
+equally; a strong source among them falls off with the square of the distance, so its rise is none
+that they share, however many see it.
 """
 
 import math
@@ -25,6 +27,7 @@ LEAST_PART: Final = 0.5
 RATIO: Final = 1.3
 RATIO_CLEAR: Final = 1.15
 RATIO_LIMIT: Final = 2.0
+ALIKE: Final = 1.5
 FOLLOW_RATIO: Final = 1.03
 FOLLOW_SIGMA: Final = 3.0
 MEDIAN_ERROR: Final = math.sqrt(math.pi / 2)
@@ -34,7 +37,10 @@ EXPIRES_S: Final = 6 * 3600.0
 choice. A common rise begins when the median of all trends is above FOLLOW_RATIO by FOLLOW_SIGMA of
 its error. From then on backgrounds may follow, and the thresholds of a statistical rise are
 multiplied by the common one: the trailing background lags behind rain, so that chance alone would
-raise one detector after the other before the advisory is due. The advisory covers RATIO_LIMIT."""
+raise one detector after the other before the advisory is due. The advisory covers RATIO_LIMIT. Of
+the rises that reach RATIO half must be ALIKE: within that factor of their median, three errors
+aside. Of detectors spread over a plane about a point source two in five would be, along a line one
+in five."""
 _RULE: Final = Rule(
     "area_wide_rise",
     1,
@@ -42,6 +48,7 @@ _RULE: Final = Rule(
         ("least_detectors", LEAST),
         ("least_part", LEAST_PART),
         ("ratio", RATIO),
+        ("alike", ALIKE),
         ("ratio_limit", RATIO_LIMIT),
         ("rise_limit_usv_h", 0.15),
         ("expires_s", EXPIRES_S),
@@ -74,6 +81,7 @@ class AreaWide:
         trends = self._trends(homes)
         hot = [name for name in trends if _is_hot(homes.detectors[name], trends[name])]
         quiet = len(hot) <= LEAST_PART * len(trends) and not self._sees_neutrons(homes)
+        alike = _are_alike([trend for trend in trends.values() if trend.ratio >= RATIO])
         for name in hot:  # they are judged by themselves, and no part of what is slow
             del trends[name]
         self._factor = median(trend.ratio for trend in trends.values()) if trends else 1.0
@@ -81,7 +89,7 @@ class AreaWide:
         members = _above(trends, RATIO)
         group = self._group(homes)
         if group is None or not group.book.is_active(ALARM):
-            if quiet and _is_common(members, trends):
+            if quiet and alike and _is_common(members, trends):
                 return self._begin(members, trends, homes, now)
             return []
         if len(trends) < LEAST and quiet and not _is_expired(group, now):
@@ -147,6 +155,19 @@ def _above(trends: dict[str, Trend], ratio: float) -> list[str]:
 
 def _is_common(rising: Sequence[str], trends: dict[str, Trend]) -> bool:
     return len(rising) >= LEAST and len(rising) >= LEAST_PART * len(trends)
+
+
+def _are_alike(risen: Sequence[Trend]) -> bool:
+    """Whether half of these rises are about equal."""
+    if not risen:
+        return False
+    middle = median(trend.ratio - 1 for trend in risen)
+    alike = [
+        trend
+        for trend in risen
+        if middle / ALIKE - 3 * trend.error <= trend.ratio - 1 <= middle * ALIKE + 3 * trend.error
+    ]
+    return len(alike) >= LEAST_PART * len(risen)
 
 
 def _is_rising(ratio: float, trends: Sequence[Trend]) -> bool:

@@ -4,21 +4,21 @@ Only counts over a known time may be tested as Poisson counts. A rate that the i
 smoothed is none, whatever its unit: with a smoothing window there is no count to be had.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from drivers.api import Channel, Flag, Reading
-from gateway.alarms.usability import Usability, usability
+from drivers.quick import quick
+from gateway.alarms.usability import REMEMBERED, Usability, usability
 from gateway.values import Measured
 
 LONGEST_S: Final = 10.0
 """Longer counting times are moving sums, or too slow to find anything that moves."""
 
 
-@dataclass(slots=True)
+@quick(frozen=True, slots=True)
 class Counted:
-    """Counts of all parts of an instrument in ``live_s`` seconds. Nobody changes them.
+    """Counts of all parts of an instrument in ``live_s`` seconds.
 
     ``independent`` is false where a count may be seen twice (a polled counter that may repeat);
     ``use`` is what the counts are good for, NOT with a saturated or a high-range counter.
@@ -39,9 +39,10 @@ def all_counts(measured: Measured) -> tuple[Counted | None, Counted | None]:
     gamma: list[Reading] = []
     neutrons: list[Reading] = []
     for reading in measured.readings:
-        if reading.channel in _GAMMA:
+        channel = reading.channel
+        if channel in _GAMMA:
             gamma.append(reading)
-        elif reading.channel in _NEUTRON:
+        elif channel in _NEUTRON:
             neutrons.append(reading)
     return (
         _together(gamma, measured.flags) if gamma else None,
@@ -94,10 +95,6 @@ _UNCOUNTABLE: Final = frozenset(
 )
 
 
-def _use(flags: Iterable[Flag]) -> Usability:
-    use = Usability.FULL
-    if flags:
-        if not _UNCOUNTABLE.isdisjoint(flags):
-            return Usability.NOT
-        use = usability(flags)
-    return use
+@lru_cache(maxsize=REMEMBERED)
+def _use(flags: tuple[Flag, ...]) -> Usability:
+    return Usability.NOT if not _UNCOUNTABLE.isdisjoint(flags) else usability(flags)

@@ -24,6 +24,7 @@ from gateway.alarms.orders import (
     Order,
     limited,
 )
+from gateway.alarms.profiles import discrete
 from gateway.alarms.record import AlarmRecord, Change, Evidence, Rule
 from gateway.alarms.rights import Rights
 from gateway.alarms.service import is_service
@@ -169,21 +170,35 @@ class Desk:
     # Detectors.
 
     def _shelve(self, command: Command, now: Instant) -> Done:
-        detector = self._detector(command)
-        level = _level(command)
-        priority = _PRIORITY_OF_LEVEL.get(level, 3)
-        open_ones = [one.priority for one in detector.book.records.values() if one.level == level]
-        least = min([priority, *open_ones])
-        order = _order(command, f"{level} shelved", LONGEST_SHELF_S[least], now)
-        detector.book.orders.shelves[level] = replace(order, least=least)
-        return "", _of(detector, detector.book.revise(now, order.reason, command.user))
+        home, key, priority = self._shelf(command)
+        found = home.book.records.values()
+        least = min([priority, *(one.priority for one in found if key in (one.level, one.alarm))])
+        order = _order(command, f"{key} shelved", LONGEST_SHELF_S[least], now)
+        home.book.orders.shelves[key] = replace(order, least=least)
+        return "", _of(home, home.book.revise(now, order.reason, command.user))
 
     def _unshelve(self, command: Command, now: Instant) -> Done:
-        detector = self._detector(command)
-        level = _level(command)
-        if detector.book.orders.shelves.pop(level, None) is None:
-            raise Refusal(f"{level} of {command.get('detector')} is not shelved")
-        return "", _of(detector, detector.book.revise(now, command.get("reason"), command.user))
+        home, key, _ = self._shelf(command)
+        if home.book.orders.shelves.pop(key, None) is None:
+            raise Refusal(f"{key} of {command.get('detector')} is not shelved")
+        return "", _of(home, home.book.revise(now, command.get("reason"), command.user))
+
+    def _shelf(self, command: Command) -> tuple[Home, str, int]:
+        """Where, what, and its priority: a level of a detector, one alarm of the gateway itself.
+
+        What the gateway says of itself is all of one level, and much of it has nothing in common.
+        """
+        place = command.get("detector")
+        if not is_service(place):
+            detector, level = self._detector(command), _level(command)
+            return detector, level, _PRIORITY_OF_LEVEL.get(level, 3)
+        self._rights.check(command)
+        group, alarm = self._homes.groups.get(place), command.get("level")
+        known = () if group is None else (*group.book.records, *group.book.orders.shelves)
+        if group is None or alarm not in known:
+            there = ", ".join(sorted(set(known))) or "none"
+            raise Refusal(f"{place} has no alarm {alarm!r} now; there are: {there}")
+        return group, alarm, discrete(alarm).priority
 
     def _maintenance(self, command: Command, now: Instant) -> Done:
         detector = self._detector(command)

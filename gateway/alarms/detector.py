@@ -63,23 +63,25 @@ class DetectorAlarms:
 
     def measured(self, measured: Measured, now: Instant) -> list[Change]:
         """One sample."""
+        book, loss = self.book, self.loss
         changes = self._heard(now)
         changes += self.device.measured(measured)
         gamma, neutrons = all_counts(measured)
-        changes += self.loss.measured(measured, gamma)
+        changes += loss.measured(measured, gamma)
         self.silence.switched_off = self.device.switched_off
-        if self.book.orders.maintenance and not self.is_blind and _has_number(measured):
+        is_blind = book.is_blind = self.is_blind
+        if book.orders.maintenance and not is_blind and _has_number(measured):
             self._valid_at = measured.arrived.mono
-        self.book.is_blind = self.is_blind
-        sampled = self._sampled(measured, gamma, neutrons)
+        sampled = self._sampled(measured, gamma, neutrons, is_blind)
         changes += self.dose_rate.measured(
             sampled,
-            alive=not self.loss.is_running_out(measured.arrived.mono),
-            background=self.loss.watch.background,
+            alive=not loss.is_running_out(measured.arrived.mono),
+            background=loss.watch.background,
         )
         for watcher in self.rules.watchers:
-            changes += watcher.measured(sampled)
-        if self.book.records:
+            if found := watcher.measured(sampled):
+                changes += found
+        if book.records:
             if not self.book.is_teaching:
                 self.loss.unlearn()
             if self.is_blind:
@@ -88,7 +90,7 @@ class DetectorAlarms:
         return changes
 
     def _sampled(
-        self, measured: Measured, gamma: Counted | None, neutrons: Counted | None
+        self, measured: Measured, gamma: Counted | None, neutrons: Counted | None, is_blind: bool
     ) -> Sampled:
         common = self._common
         true, estimate = dose_rates(measured)
@@ -98,7 +100,7 @@ class DetectorAlarms:
             neutrons,
             true,
             estimate,
-            self.is_blind,
+            is_blind,
             not self.book.is_teaching,
             common.is_on,
             common.factor,
@@ -123,7 +125,7 @@ class DetectorAlarms:
         """Time passes; ``common`` is the rise that it shares with others."""
         self._common = common
         is_ordered = self.book.orders.is_any
-        changes = self.book.expire(now)
+        changes = self.book.expire(now) if is_ordered else []
         if is_ordered or self.book.records or now.mono >= self._look_due:
             self._look_due = now.mono + LOOK_EVERY_S
             self.looks += 1
@@ -132,9 +134,11 @@ class DetectorAlarms:
         changes += self.silence.tick(now)
         changes += self.device.tick(now)
         for watcher in self.rules.ticking:
-            changes += watcher.tick(now)
-        if self.book.records:
-            changes += self.book.suppress(now)
+            if found := watcher.tick(now):
+                changes += found
+        if not self.book.records:
+            return changes
+        changes += self.book.suppress(now)
         for alarm, record in tuple(self.book.records.items()):
             if lifecycle.re_alarm_due(record, now):
                 changes += self.book.apply(alarm, lifecycle.re_alarmed(record, now), now)

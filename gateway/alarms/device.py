@@ -56,7 +56,8 @@ class DeviceAlarms:
     @property
     def is_faulty(self) -> bool:
         """Whether the instrument declares a fault just now: what it says clears nothing."""
-        return any(self._parts.get(alarm) for alarm in _BLINDING)
+        parts = self._parts
+        return bool(parts) and any(parts.get(alarm) for alarm in _BLINDING)
 
     def parts(self, alarm: str) -> tuple[str, ...]:
         """The declared parts that keep an alarm on."""
@@ -114,6 +115,8 @@ class DeviceAlarms:
 
     def tick(self, now: Instant) -> list[Change]:
         """Off-delays end."""
+        if not self._conditions:
+            return []
         changes = []
         for alarm, state in tuple(self._conditions.items()):
             after = tick(state, now.mono, self._delay.off_delay_s, self._book.profile.silence_s)

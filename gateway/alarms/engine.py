@@ -7,7 +7,7 @@ replay. All durations are taken on the monotonic clock; wall times are labels.
 import json
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from gateway.alarms import durable
 from gateway.alarms.area import AreaWide
@@ -20,11 +20,12 @@ from gateway.alarms.figures import AlarmFigures, FiguresTold
 from gateway.alarms.homes import REPORT, Home, Homes
 from gateway.alarms.incidents import Incidents
 from gateway.alarms.lifecycle import Refusal
+from gateway.alarms.orders import Orders
 from gateway.alarms.outages import Outages
 from gateway.alarms.profiles import AlarmSettings, DetectorProfile
 from gateway.alarms.record import AlarmRecord, Change, Facts
 from gateway.alarms.rights import Rights
-from gateway.alarms.service import ServiceAlarms
+from gateway.alarms.service import ServiceAlarms, is_service
 from gateway.values import Answer, Command, Instant, Measured, Notice, PassageRecord
 
 LEARNED: Final = "learned/"
@@ -32,6 +33,7 @@ ASSESSMENT: Final = "assessment/"
 """Keys of states that are not an occurrence's: what a detector learned, what was assessed."""
 _BEFORE: Final = "#before"
 """No id ends like that: what a detector has left from when it was of the other kind."""
+_JSON: Final = json.JSONEncoder(allow_nan=False)
 SAVE_EVERY_S: Final = 10.0
 SAVE_SLOTS: Final = 20
 AREA_EVERY_S: Final = 5.0
@@ -89,8 +91,8 @@ class AlarmEngine:
         kept = {key: data for key, data in states.items() if data}
         problems = {key: self._recall(key, data, now) for key, data in kept.items()}
         records, damaged = _decoded(kept, now)
-        for detector in self._homes.detectors.values():
-            detector.book.believe(record for record, _ in records)
+        for each in self._homes.all():
+            each.book.believe(record for record, _ in records)
         changes: list[Change] = []
         for record, internal in records:
             home = self._home(record)
@@ -189,6 +191,11 @@ class AlarmEngine:
         """The slow mean of a detector's gamma count rate in 1/s; None until it is learned."""
         return self._homes.detectors[detector].loss.watch.background
 
+    def orders(self, places: Iterable[str]) -> dict[str, Orders]:
+        """The orders in force for these detectors, or for the gateway itself."""
+        homes: Mapping[str, Home] = {**self._homes.groups, **self._homes.detectors}
+        return {name: homes[name].book.orders for name in places if name in homes}
+
     def detector(self, name: str) -> DetectorAlarms:
         """All alarms of one detector."""
         return self._homes.detectors[name]
@@ -208,19 +215,25 @@ class AlarmEngine:
     def saved(self, now: Instant) -> list[tuple[str, bytes]]:
         """What detectors have learned, each every ten seconds and after a command to it."""
         states = []
+        due, at = self._save_due, now.mono
         for index, (name, detector) in enumerate(self._homes.detectors.items()):
-            # Spread evenly, so that a thousand detectors are not saved in one step.
-            spread = index % SAVE_SLOTS / SAVE_SLOTS * SAVE_EVERY_S
-            due = self._save_due.setdefault(name, now.mono + spread)
-            if now.mono >= due:
-                self._save_due[name] = now.mono + SAVE_EVERY_S
+            if name not in due:
+                # Spread evenly, so that a thousand detectors are not saved in one step.
+                due[name] = at + index % SAVE_SLOTS / SAVE_SLOTS * SAVE_EVERY_S
+            if at >= due[name]:
+                due[name] = at + SAVE_EVERY_S
             elif name not in self._to_save:
                 continue
-            told = {"boot": self._boot, "mono": now.mono, "wall": now.wall}
-            told |= detector.saved(now)
-            states.append((f"{LEARNED}{name}", json.dumps(told, allow_nan=False).encode()))
+            states.append(self._kept(name, detector.saved(now), now))
+        for name in filter(is_service, self._to_save & self._homes.groups.keys()):
+            orders = self._homes.groups[name].book.orders
+            states.append(self._kept(name, {"orders": orders.saved(now)}, now))
         self._to_save.clear()
         return states + [(f"{ASSESSMENT}{name}", b"") for name in self._assessments.forgotten()]
+
+    def _kept(self, name: str, what: dict[str, Any], now: Instant) -> tuple[str, bytes]:
+        told = {"boot": self._boot, "mono": now.mono, "wall": now.wall, **what}
+        return f"{LEARNED}{name}", _JSON.encode(told).encode()
 
     def _recall(self, key: str, data: bytes, now: Instant) -> str:
         """What is no alarm's; what is wrong with it, if anything is."""
@@ -230,13 +243,17 @@ class AlarmEngine:
 
     def _resume(self, name: str, data: bytes, now: Instant) -> str:
         detector = self._homes.detectors.get(name)
-        if detector is None:
+        if detector is None and not is_service(name):
             return ""
         try:
             saved = json.loads(data)
             same_run = self._boot and saved["boot"] == self._boot and saved["mono"] <= now.mono
             age_s = now.mono - saved["mono"] if same_run else now.wall - saved["wall"]
-            detector.resume(saved, max(0.0, float(age_s)), now)
+            age_s = max(0.0, float(age_s))
+            if detector is not None:
+                detector.resume(saved, age_s, now)
+            else:
+                self._homes.group(name).book.orders.restore(saved["orders"], age_s, now)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return f"{type(error).__name__}: {error}"
         return ""

@@ -73,10 +73,14 @@ class Orders:
 
     def hides(self, record: AlarmRecord) -> tuple[bool, bool]:
         """Whether that alarm is shelved, and whether it is out of service."""
-        shelf = self.shelves.get(record.level)
+        shelf = self.shelf(record)
         is_shelved = shelf is not None and record.priority >= shelf.least
         stays_on = record.level in STAYS_ON or record.priority == 1
         return is_shelved, self.out_of_service and not stays_on
+
+    def shelf(self, record: AlarmRecord) -> Order | None:
+        """The order that has shelved its level, or it alone."""
+        return self.shelves.get(record.level) or self.shelves.get(record.alarm)
 
     def expired(self, now: Instant) -> list[Order]:
         """Takes away the orders whose time is over."""

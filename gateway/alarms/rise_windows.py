@@ -280,7 +280,8 @@ class Limits:
     """The tests against one background, as the fewest counts of each window.
 
     ``suspicious``: all windows together reach them with 1 % of probability at most. ``unclear``:
-    each by itself does.
+    each by itself does. ``told``: the threshold of each window, and the least rise that each finds,
+    and all of them.
     """
 
     how: Plan
@@ -288,20 +289,7 @@ class Limits:
     raising: tuple[Least, ...]
     suspicious: tuple[Least, ...]
     unclear: tuple[Least, ...]
-
-    @property
-    def told(self) -> Facts:
-        """The threshold of each window, and the least rise that each finds, and all of them."""
-        each = [
-            fact
-            for test in self.tests
-            for fact in (
-                (f"threshold_{test.window_s:g}s", test.threshold),
-                (f"smallest_rise_{test.window_s:g}s", test.smallest_rise),
-            )
-        ]
-        least = min(test.smallest_rise for test in self.tests)
-        return (*each, *facts(smallest_rise=least, smallest_unit="1/s"))
+    told: Facts
 
 
 def limits_for(how: Plan, background: Background) -> Limits:
@@ -328,4 +316,18 @@ def _limits(how: Plan, counts: int, live_s: float) -> Limits:
         how.least(tests, 0.0),
         how.least(tests, SUSPICION_P / len(tests)),
         how.least(tests, CLEAR_P),
+        _told(tests),
     )
+
+
+def _told(tests: Sequence[Test]) -> Facts:
+    each = [
+        fact
+        for test in tests
+        for fact in (
+            (f"threshold_{test.window_s:g}s", test.threshold),
+            (f"smallest_rise_{test.window_s:g}s", test.smallest_rise),
+        )
+    ]
+    least = min(test.smallest_rise for test in tests)
+    return (*each, *facts(smallest_rise=least, smallest_unit="1/s"))

@@ -5,10 +5,11 @@ Zero counts for t at a rate µ have the probability exp(-µt): counts are declar
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from drivers.api import Channel, Flag, Reading
+from drivers.quick import quick
 from gateway.alarms.book import Book
 from gateway.alarms.counting import Counted
 from gateway.alarms.record import Change, Evidence, Rule
@@ -58,6 +59,8 @@ class Silence:
         """Silence begins or has ended; what was never heard is expected since the first call."""
         self.begin(now.mono)
         silent = self._since is not None and now.mono - self._since >= self._limit_s
+        if not silent and not self._book.records:
+            return []
         if self._book.is_active("silence"):
             if self.off_duty:  # nobody expects anything of it any more
                 return self._book.end("silence", now)
@@ -69,7 +72,7 @@ class Silence:
         return changes + self._book.mark_stale(now, why)
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class CountWatch:
     """A slow background (``counts`` in ``live_s``) and the run of zero counts, if there is one."""
 
@@ -87,12 +90,10 @@ class CountWatch:
     @property
     def is_lost(self) -> bool:
         """Whether the run of zero counts cannot be chance any more."""
+        if self.zeros < LOSS_POLLS:
+            return False
         background = self.background
-        return (
-            background is not None
-            and self.zeros >= LOSS_POLLS
-            and self.zero_s * background >= LOSS_EXPECTED_COUNTS
-        )
+        return background is not None and self.zero_s * background >= LOSS_EXPECTED_COUNTS
 
 
 def watch(

@@ -1,11 +1,11 @@
 """Which readings may raise an alarm, and which of those may also clear one: defined once, here."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from drivers.api import Channel, Flag, Quantity, Reading
+from drivers.quick import quick
 from drivers.units import BASE, Dimension
 from gateway.values import Measured
 
@@ -42,10 +42,13 @@ _JUDGED: Final = frozenset(
     {Quantity.AMBIENT_DOSE_EQUIVALENT_RATE, Quantity.PERSONAL_DOSE_EQUIVALENT_RATE}
 )
 _USV_H: Final = BASE[Dimension.DOSE_EQUIVALENT_RATE]
+REMEMBERED: Final = 1024
+"""So many combinations of flags are remembered; there are few, and each comes with every sample."""
 _COUNTING: Final = (Channel.GAMMA_COUNT_RATE, Channel.GAMMA_COUNTS)
 
 
-def usability(flags: Iterable[Flag]) -> Usability:
+@lru_cache(maxsize=REMEMBERED)
+def usability(flags: tuple[Flag, ...]) -> Usability:
     """What a reading with these flags is good for (over-range is judged apart)."""
     result = Usability.FULL
     for flag in flags:
@@ -56,11 +59,9 @@ def usability(flags: Iterable[Flag]) -> Usability:
     return result
 
 
-@dataclass(slots=True)
+@quick(frozen=True, slots=True)
 class Seen:
     """What one sample says about the dose rate, all parts of the instrument taken together.
-
-    Nobody changes it. It is not frozen because it is made for every sample, and that costs.
 
     ``value`` is the largest usable one in µSv/h; ``beyond`` over range or folded over, with
     ``bound`` as the least the true value can be, if that is known.
@@ -122,12 +123,17 @@ def _together(readings: list[Reading], common: tuple[Flag, ...]) -> Seen:
     )
 
 
+@lru_cache(maxsize=REMEMBERED)
+def _is_beyond(flags: tuple[Flag, ...]) -> bool:
+    return not _BEYOND.isdisjoint(flags)
+
+
 def _alone(reading: Reading, common: tuple[Flag, ...]) -> Seen:
     value = reading.value
     flags = reading.flags + common if common else reading.flags
     if not flags:
         return Seen(reading, value, False, None, value is not None, flags)
-    if not _BEYOND.isdisjoint(flags):
+    if _is_beyond(flags):
         known = [number for number in (reading.lower_bound, value) if number is not None]
         return Seen(reading, value, True, max(known, default=None), False, flags)
     use = usability(flags)

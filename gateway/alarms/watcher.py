@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from drivers.api import Channel
+from drivers.quick import quick
 from gateway.alarms.counting import Counted
 from gateway.alarms.durable import Internal
 from gateway.alarms.record import AlarmRecord, Change, Facts
@@ -14,11 +15,9 @@ Learned = dict[str, Any]
 """What a rule has learned, as JSON: numbers, texts, lists and objects of them."""
 
 
-@dataclass(slots=True)
+@quick(frozen=True, slots=True)
 class Sampled:
     """One sample with what all rules ask of it; times on the monotonic clock.
-
-    Nobody changes one. It is not frozen because it is made for every sample, and that costs.
 
     ``true`` and ``estimate`` are its dose rates. ``blind``: the instrument declares a fault or has
     lost its counts, so it clears nothing and teaches nothing. ``alarming``: a radiation alarm of

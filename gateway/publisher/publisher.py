@@ -25,7 +25,7 @@ from gateway.publisher.brokers import BrokerList, probe
 from gateway.publisher.connect import Connector, NotConnected
 from gateway.publisher.names import Address, Names
 from gateway.publisher.notices import SinkNotices
-from gateway.publisher.orphans import Orphan, Orphans
+from gateway.publisher.orphans import Ended, Orphan, Orphans, never_ended
 from gateway.publisher.session import Session, Topics, wait
 from gateway.publisher.trouble import Conflict
 from gateway.publisher.values import (
@@ -78,6 +78,7 @@ class Publisher:
         notify: Callable[[Notice], None] = lambda _: None,
         names: Names | None = None,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        ended: Ended = never_ended,
     ) -> None:
         self.counters = PublisherCounters()
         self.notices = SinkNotices(sink, f"dosegate-{gateway}-{sink.id}", notify)
@@ -89,7 +90,7 @@ class Publisher:
         self._gateway = gateway
         prefixes = (f"{roots.operational}/{gateway}/", f"{roots.exercise}/{gateway}/")
         self._topics = Topics(prefixes)
-        self._orphans = Orphans(prefixes, documents.standing)
+        self._orphans = Orphans(prefixes, documents.standing, ended)
         self._status = status
         self._remote = remote
         self._names = names or Names()
@@ -125,8 +126,9 @@ class Publisher:
         """Sends a message once, neither journalled nor retained; dropped without a connection."""
         if self._session is None:
             return
-        full, _ = self._topics.full(topic, exercise)
-        self._notes.append(Note(full.decode(), self._documents.payload(body)))
+        full = self._topics.full(topic, exercise)[0].decode()
+        payload = self._documents.payload(body)
+        self._notes.append(Note(full, payload, spare=topic == "health"))
         self._reader.ready.set()
 
     def owed(self) -> int:
@@ -186,10 +188,8 @@ class Publisher:
         try:
             connected = await self._connector.connect(broker, session.settled)
         except NotConnected as error:
-            self.notices.expires(self._connector.expires)
             await self._failed(error)
             return
-        self.notices.expires(self._connector.expires)
         self._address = connected.address
         self._notes.clear()
         self._notes.append(connected.online)
@@ -279,7 +279,7 @@ class Publisher:
             await connection.look(orphans.filters, ANSWER_S)
             while (left_s := orphans.left_s(loop.time())) > 0 and not self._stop.is_set():
                 await wait(self._stop, left_s)
-            self._remove_retained(orphans.judge())
+            self._remove_retained(await orphans.judge())
             self.notices.orphans([orphan.occurrence for orphan in orphans.found])
             await connection.unsubscribe(list(orphans.filters), timeout=ANSWER_S)
         except aiomqtt.MqttError as error:
@@ -367,6 +367,7 @@ class Publisher:
         while True:
             await asyncio.sleep(WATCH_S)
             now = loop.time()
+            self.notices.expires(self._connector.expires)
             self.notices.tick(now, self._wall())
             session = self._session
             if session is None:

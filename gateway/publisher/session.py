@@ -1,6 +1,7 @@
 """One connection's sending: the window is filled in the order of importance."""
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,13 +22,23 @@ from gateway.mqtt import (
 )
 from gateway.publisher.values import Item, LinkFigures, Note, PublisherCounters, Sent, key_of
 from gateway.publisher.window import Share, Stall, Suspicion, Window
+from gateway.wire.alarms import brief
+from gateway.wire.table import dump
 
+EVENT: Final = "alarm/event"
 WAKE_SLOTS: Final = 4
 """So many slots are filled together: wake-ups are the cost, not work."""
 TICK_S: Final = 1.0
 GOODBYE_S: Final = 2.0
 STATUS_S: Final = 0.5
 """Kept of it for the status, which comes last."""
+YIELDS_S: Final = 5.0
+"""Own choice: so long at most all others give way to alarms on a slow link."""
+SPARED_S: Final = 60.0
+"""Own choice: what may be left out, and needs a time of its own, goes so often: alarms wait for it.
+
+Every 10 s, 5 % of all alarms would wait longer than they may at 1 kB/s; so it is less than 1 %.
+"""
 SAMPLE_SIZE: Final = 300.0
 ALARM_SIZE: Final = 1000.0
 """Until the first ones have been sent."""
@@ -89,6 +100,8 @@ class Session:
         self._common = self._starved = Share(SAMPLE_SIZE)
         self._wake_below = 0
         self._wake_bytes = 0
+        self._common_at = 0.0
+        self._spare_at = float("-inf")
         self._ending = False
 
     def begin(self, connection: Connection[Sent]) -> None:
@@ -108,11 +121,19 @@ class Session:
         self._send_all(feed.take_active, self._alarm_room, urgent=True)
         self._send_alarms()
         while self._notes and self._common_room():
-            self.send(self._notes.popleft())
-        if not reader.owes_alarms:
+            self._send_note(self._notes.popleft())
+        if not (feed.has_active or reader.owes_alarms):
             self._send_all(feed.take_others, self._common_room)
-        self._send_all(reader.take, self._common_room)
+            self._send_all(reader.take, self._common_room)
         self._note_starved()
+
+    def _send_note(self, note: Note) -> None:
+        now = self._loop.time()
+        if note.spare and self.window.is_slow(len(note.payload)):
+            if now - self._spare_at < SPARED_S:
+                return
+            self._spare_at = now
+        self.send(note)
 
     def _send_alarms(self) -> None:
         """Events first; but many of them do not keep back how the alarms stand now."""
@@ -144,8 +165,8 @@ class Session:
 
     def pause_s(self) -> float:
         """How long there is nothing to do, unless somebody wakes it."""
-        backlog_s = self._reader.delay_s() if self._common_room() else None
-        return min(TICK_S, TICK_S if backlog_s is None else max(0.005, backlog_s))
+        waits_s = self._reader.delay_s() if self._common_room() else self._held_back_s() or None
+        return min(TICK_S, TICK_S if waits_s is None else max(0.005, waits_s))
 
     def check_progress(self) -> None:
         """Gives up a link that stands still, and asks one that has been silent.
@@ -220,6 +241,8 @@ class Session:
         self.connection.send(topic, payload, sent, retain=retain, urgent=urgent)
         self._counters.sent += 1
         (self._alarms if urgent else self._common).sent(size)
+        if not urgent:
+            self._common_at = now
 
     def settled(self, sent: Sent, code: int) -> None:
         """The broker answered a message."""
@@ -286,6 +309,9 @@ class Session:
         if share is self._common and self._common_room():
             return
         out, limit = len(self.connection.unacknowledged), self.window.bytes
+        if share is self._common and self._held_back_s():
+            self._wake_below, self._wake_bytes = out, share.bytes
+            return
         if share.bytes < limit:
             self._wake_below = max(1, out - WAKE_SLOTS + 1)
             self._wake_bytes = limit
@@ -305,16 +331,36 @@ class Session:
     def _common_room(self) -> int:
         """Other messages that may go."""
         slots = min(self._room(), self.window.messages - self._common.messages)
-        return self._common.room(slots, self.window.bytes)
+        room = self._common.room(slots, self.window.bytes)
+        if not room or self._held_back_s():
+            return 0
+        return 1 if self.window.is_slow(self._common.size) else room
+
+    def _held_back_s(self) -> float:
+        """So long other messages are kept back, unless something is acknowledged meanwhile."""
+        now = self._loop.time()
+        first = next(iter(self.connection.unacknowledged.values()), None)
+        oldest_at = None if first is None else first.stamp.at
+        pause_s = self.window.pause_s(self._common.size, oldest_at, now)
+        return max(0.0, min(pause_s, self._common_at + YIELDS_S - now))
 
     def _message(self, item: Item) -> tuple[bytes, bytes, str]:
         if isinstance(item, Record):
             topic, problem = self._topics.full(item.topic, item.lane.is_exercise)
-            return topic, prepend(self._gateway, item), problem
+            payload = prepend(self._gateway, item)
+            return topic, _brief(payload) if item.topic == EVENT else payload, problem
         if isinstance(item, Held):
             topic, problem = self._topics.full(item.document.topic, item.document.exercise)
-            return topic, item.payload, problem
+            return topic, _brief(item.payload) if item.is_active_alarm else item.payload, problem
         return item.topic.encode(), item.payload, ""
+
+
+def _brief(payload: bytes) -> bytes:
+    """An alarm without what says nothing; as it is, if it cannot be read."""
+    try:
+        return dump(brief(json.loads(payload)))
+    except ValueError:
+        return payload
 
 
 def _taken(notes: deque[Note], *, urgent: bool) -> list[Note]:

@@ -93,12 +93,16 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A message that is not journalled, such as the heartbeat or the status."""
+    """A message that is not journalled, such as the heartbeat or the status.
+
+    ``spare`` ones may be left out where the link has no time for them.
+    """
 
     topic: str
     payload: bytes
     retain: bool = False
     urgent: bool = False
+    spare: bool = False
 
 
 Item = Record | Held | Note

@@ -20,6 +20,10 @@ LARGEST_BYTES: Final = 65_536
 """So much is behind a link that becomes slow all at once."""
 QUEUED_S: Final = 0.2
 """So long may messages wait in the link beyond its own round trip, and alarms behind them."""
+LEAD_S: Final = 0.05
+"""Own choice: a message leaves so long before the link is through with the one before it."""
+LATE_S: Final = 2 * QUEUED_S
+"""Own choice: an acknowledgement that is so late says that the link has become slower."""
 PERIOD_S: Final = 1.0
 PERIOD_TRIPS: Final = 4
 """A rate is remembered for one to two periods: so long, or so many round trips."""
@@ -66,10 +70,12 @@ class Window:
         self._delivered = 0
         self._delivered_at = 0.0
         self._best_s = 0.0
+        self._best_size = 0
         self._best_at = float("-inf")
         self._is_measuring = False
-        self._rates = (0.0, 0.0)
-        self._period_ends = float("-inf")
+        self._rate = Greatest()
+        self._pace = Greatest()
+        self._through_at = 0.0
 
     @property
     def bytes(self) -> int:
@@ -87,12 +93,15 @@ class Window:
         if alone:
             self._delivered_at = now
         self.out += size
+        if pace := self._pace.value:
+            self._through_at = max(self._through_at, now) + size / pace
         return Stamp(now, size, self._delivered, self._delivered_at, alone)
 
     def acknowledged(self, stamp: Stamp, now: float) -> None:
         """It was acknowledged."""
         self.out -= stamp.size
         self._delivered += stamp.size
+        self._measure_pace(stamp, now)
         self._delivered_at = now
         took_s = max(now - stamp.at, 1e-6)
         self.slowest_s = max(took_s, self.slowest_s * SLOWEST_FADES)
@@ -100,6 +109,24 @@ class Window:
         self._measure_rate((self._delivered - stamp.delivered) / max(now - stamp.since, 1e-6), now)
         wanted = self.rate * (self._best_s + QUEUED_S)
         self._bytes = min(float(LARGEST_BYTES), max(1.0, wanted))
+        self._expect(now)
+
+    def pause_s(self, size: float, oldest_at: float | None, now: float) -> float:
+        """So long a message of that size is kept back, alarms aside; 0 where it is not.
+
+        Where it needs more than ``QUEUED_S`` of its own, so that it goes when the link is about to
+        be through with what was sent before: at most one is then to be waited for. And while the
+        oldest on its way is late, until it is acknowledged.
+        """
+        if oldest_at is None:
+            return 0.0
+        if now - oldest_at > self._best_s + LATE_S and self.rate:
+            return math.inf
+        return max(0.0, self._through_at - LEAD_S - now) if self.is_slow(size) else 0.0
+
+    def is_slow(self, size: float) -> bool:
+        """Whether the link needs so long for a message of that size that they go one by one."""
+        return size > QUEUED_S * self._pace.value > 0
 
     def patience_s(self, keepalive_s: float) -> float:
         """How long it may stand still: half to one and a half times the keepalive interval.
@@ -114,15 +141,48 @@ class Window:
         is_old = now - self._best_at > lasts_s
         is_small = stamp.size <= SMALL_BYTES
         if is_small and (took_s <= self._best_s or (is_old and stamp.alone)):
-            self._best_s, self._best_at = took_s, now
+            self._best_s, self._best_size, self._best_at = took_s, stamp.size, now
         self._is_measuring = not stamp.alone and now - self._best_at > lasts_s
 
     def _measure_rate(self, rate: float, now: float) -> None:
-        if now >= self._period_ends:
-            self._period_ends = now + max(PERIOD_S, PERIOD_TRIPS * self._best_s)
-            self._rates = (self._rates[1], 0.0)
-        self._rates = (self._rates[0], max(self._rates[1], rate))
-        self.rate = max(self._rates)
+        self._rate.add(rate, now, self._period_s)
+        self.rate = self._rate.value
+
+    def _measure_pace(self, stamp: Stamp, now: float) -> None:
+        """How fast the link passes on: it had no longer for this message than since it left.
+
+        Nor, if that was later, than since the one before it was acknowledged.
+        """
+        had_s = now - max(stamp.at, self._delivered_at)
+        self._pace.add(stamp.size / max(had_s, 1e-6), now, self._period_s)
+
+    def _expect(self, now: float) -> None:
+        """When the link will be through with what is still on its way."""
+        if pace := self._pace.value:
+            there_and_back_s = max(0.0, self._best_s - self._best_size / pace)
+            self._through_at = now + max(0.0, self.out / pace - there_and_back_s)
+
+    @property
+    def _period_s(self) -> float:
+        return max(PERIOD_S, PERIOD_TRIPS * self._best_s)
+
+
+class Greatest:
+    """The greatest value of the last one to two periods in which there was any."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self._before = 0.0
+        self._now = 0.0
+        self._ends = float("-inf")
+
+    def add(self, value: float, now: float, period_s: float) -> None:
+        """One more value; a period lasts so long from now if the one before is over."""
+        if now >= self._ends:
+            self._ends = now + period_s
+            self._before, self._now = self._now, 0.0
+        self._now = max(self._now, value)
+        self.value = max(self._before, self._now)
 
 
 class Share:

@@ -21,6 +21,7 @@ from gateway.sink_policy import Batcher, Reducer
 from gateway.values import Document, Entry, Lane, Outputs
 from gateway.verbs.virtual import VirtualPlay
 from gateway.wire import wire
+from gateway.wire.alarms import brief
 from gateway.wire.delivery import LOST, Lost
 from gateway.wire.drill import DRILL, TOPIC, DrillTold
 from gateway.wire.table import dump
@@ -79,7 +80,7 @@ class _Story:
 
     def keep(self, payload: bytes) -> None:
         """A message as it goes out, if it is the one to show."""
-        body = json.loads(payload)
+        body = brief(json.loads(payload))
         if body["kind"] in _NEWEST or body["kind"] not in self.told:
             self.told[body["kind"]] = body
 

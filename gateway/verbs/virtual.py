@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
+from operator import itemgetter
 from random import Random
 from typing import Final
 
@@ -35,6 +36,7 @@ from simulators.world import World
 
 TICK_S: Final = 1.0
 DEFAULT_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_MOMENT: Final = itemgetter(0)
 NO_LINK: Final = RecordingLink(kind="recording", path="-")
 Later = Callable[[float], object]
 """Something of the play's own that happens at its time, and is told when it is."""
@@ -134,9 +136,10 @@ class VirtualPlay:
         self._instruments[detector] = instrument
         driver = info.create(driver_options(configured, info))
         cable, field = self._cables[detector], self._world.field(detector)
+        power = field.power
 
         def link_up(at_s: float) -> bool:
-            return cable.is_up and field.power.since(at_s) is not None
+            return cable.plugged and not cable.frozen and power.since(at_s) is not None
 
         wire = self._wires[detector]
         return VirtualSession(
@@ -158,14 +161,10 @@ class VirtualPlay:
         heard = [
             (at_s, detector, Sample((), identity=said) if isinstance(said, Identity) else said)
             for detector, session in self._sessions.items()
-            for at_s, said in session.run(to_s)
+            for at_s, said in session.heard(to_s)
         ]
-        heard.sort(key=_moment)
+        heard.sort(key=_MOMENT)
         yield from self._tell(heard, to_s)
-
-    def _note_identity(self, detector: str, output: Output) -> None:
-        if isinstance(output, Sample) and output.identity is not None:
-            self._identities[detector] = output.identity
 
     def _meet(self, at_s: float) -> Iterator[Outputs]:
         """A gateway that starts opens its links and asks everybody who he is."""
@@ -193,7 +192,8 @@ class VirtualPlay:
             while self._events and self._events[0][0] < at_s:  # one that waited for an alarm
                 due_s, _, event = heapq.heappop(self._events)
                 yield from self._happen(event, due_s)
-            self._note_identity(detector, output)
+            if isinstance(output, Sample) and output.identity is not None:
+                self._identities[detector] = output.identity
             if at_s >= self._down_until:
                 if self._must_meet:
                     yield from self._meet(self._down_until)
@@ -203,14 +203,17 @@ class VirtualPlay:
                 yield from self._meet(self._down_until)
             yield from self._step(to_s, Ticked())
 
-    def _step(self, at_s: float, item: Input) -> Iterator[Outputs]:
-        outputs = self._pipeline.step(self._instant(at_s), item)
+    def _step(self, at_s: float, item: Input) -> tuple[Outputs, ...]:
+        """What one input leads to, if to anything; those who wait for it are told."""
+        now = item.at if isinstance(item, Arrived) else self._instant(at_s)
+        outputs = self._pipeline.step(now, item)
         if outputs.urgent:
             self.heard.note(outputs.entries, at_s)
             if self._after:
                 self._follow_up(at_s)
-        if outputs:
-            yield self._kept(outputs)
+        if outputs.states:
+            return (self._kept(outputs),)
+        return (outputs,) if outputs else ()
 
     def _schedule(self, at_s: float, event: Event | Later) -> None:
         heapq.heappush(self._events, (at_s, next(self._order), event))
@@ -309,7 +312,3 @@ class VirtualPlay:
         for outputs in self._step(now_s, Commanded(command)):
             self.answers += [(event, answer) for answer in outputs.answers]
             yield outputs
-
-
-def _moment(heard: tuple[float, str, Output]) -> float:
-    return heard[0]

@@ -1,11 +1,14 @@
-"""The public contract of alarms: events (append-only history) and active records (retained)."""
+"""The public contract of alarms: events (append-only history) and active records (retained).
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+An alarm must be over a link of 1 kB/s within 2 s, so what says nothing of it is not published.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
-from drivers.api import Flag, Quantity
+from drivers.api import Flag, Position, Quantity
 from gateway.alarms.assessment import GROUPS, STATES, Assessment
 from gateway.alarms.record import AlarmEvent, AlarmRecord, Change, LevelReached, Rule
 from gateway.alarms.watcher import Standing
@@ -30,11 +33,24 @@ LEVEL: Final = Table[LevelReached](
     (
         Key("level", Kind.TEXT, "Level", attrgetter("level")),
         Key("at", Kind.TIME, "First sample that satisfied it", lambda x: iso(x.at.wall)),
-        Key("left", Kind.TIME, "No longer held", lambda x: wall_or_null(x.left_at), nullable=True),
+        Key(
+            "left",
+            Kind.TIME,
+            "No longer held",
+            lambda x: wall_or_null(x.left_at),
+            nullable=True,
+            terse=True,
+        ),
     ),
 )
 
-_RECORD: Final[tuple[Key[AlarmRecord], ...]] = (
+_PLACE: Final = Table[Position](
+    POSITION.name,
+    POSITION.doc,
+    tuple(replace(key, terse=key.nullable) for key in POSITION.keys),
+)
+
+_ALL: Final[tuple[Key[AlarmRecord], ...]] = (
     Key("occurrence", Kind.TEXT, "Id of this occurrence", attrgetter("occurrence")),
     Key("revision", Kind.INTEGER, "Rises with each change", attrgetter("revision")),
     Key("detector", Kind.TEXT, "Detector, or a group beginning with @", attrgetter("detector")),
@@ -148,7 +164,7 @@ _RECORD: Final[tuple[Key[AlarmRecord], ...]] = (
         "Where the peak was, if the instrument knows",
         lambda r: encode_position(r.position),
         nullable=True,
-        of=POSITION,
+        of=_PLACE,
     ),
     Key("flags", Kind.LIST, "Quality", lambda r: list(r.flags), choices=tuple(Flag)),
     Key("device_alarms", Kind.LIST, "The instrument's own alarms", lambda r: list(r.device_alarms)),
@@ -160,6 +176,37 @@ _RECORD: Final[tuple[Key[AlarmRecord], ...]] = (
         nullable=True,
     ),
 )
+
+_TERSE: Final = frozenset(
+    {
+        "serial",
+        "acknowledged_by",
+        "indicative",
+        "silenced",
+        "out_of_service",
+        "test_source",
+        "closed_unverified",
+        "peaked",
+        "returned",
+        "acknowledged_at",
+        "reset_at",
+        "closed_at",
+        "quantity",
+        "raw",
+        "lower_bound",
+        "statistic",
+        "background",
+        "members",
+        "incident",
+        "text",
+        "configuration",
+        "device_alarms",
+        "previous",
+    }
+)
+"""What a record may leave out: evidence that there is none of, what has not happened, and orders
+that few alarms are under. The others say what stands where, how bad it is, and what hides it."""
+_RECORD: Final = tuple(replace(key, terse=key.name in _TERSE) for key in _ALL)
 
 ACTIVE: Final = Table[AlarmRecord](
     "alarm",
@@ -290,6 +337,7 @@ def _of_record(key: Key[AlarmRecord]) -> Key[Change]:
         key.optional,
         key.choices,
         key.of,
+        terse=key.terse,
     )
 
 
@@ -301,8 +349,8 @@ EVENT: Final = Table[Change](
         Key("time", Kind.TIME, "When", lambda c: iso(c.at.wall)),
         Key("value", Kind.NUMBER, "Value that caused it", attrgetter("value"), nullable=True),
         Key("unit", Kind.TEXT, "Its unit", attrgetter("unit")),
-        Key("actor", Kind.TEXT, "Who did it; empty: the gateway", attrgetter("actor")),
-        Key("note", Kind.TEXT, "In words", attrgetter("note")),
+        Key("actor", Kind.TEXT, "Who did it; empty: the gateway", attrgetter("actor"), terse=True),
+        Key("note", Kind.TEXT, "In words", attrgetter("note"), terse=True),
         *(_of_record(key) for key in _RECORD),
     ),
     kind="alarm_event",
@@ -317,3 +365,12 @@ def encode_event(change: Change) -> dict[str, object]:
 def encode_active(record: AlarmRecord) -> dict[str, object]:
     """The full current record."""
     return ACTIVE.encode(record)
+
+
+_PUBLISHED: Final[Mapping[object, Table[Any]]] = {table.kind: table for table in (EVENT, ACTIVE)}
+
+
+def brief(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A message as it is published: of an alarm what says nothing is left out."""
+    table = _PUBLISHED.get(body.get("kind"))
+    return dict(body) if table is None else table.brief(body)

@@ -1,7 +1,7 @@
 """Field tables: one description of a message yields its encoder, its schema and its reference."""
 
 import json
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -38,8 +38,9 @@ class Key(Generic[T]):
 
     ``members`` gives the members of a list as values of ``of``, for writing text at once.
 
-    ``optional`` keys are left out instead. ``of`` is the table of an object or of a list's
-    members; a list without one holds text.
+    ``optional`` keys are left out instead. ``terse`` ones are left out of what is published where
+    they say nothing: null, false or empty; encoders write them all the same. ``of`` is the table
+    of an object or of a list's members; a list without one holds text.
     """
 
     name: str
@@ -52,6 +53,27 @@ class Key(Generic[T]):
     choices: tuple[str, ...] = ()
     of: "Table[Any] | None" = None
     members: Callable[[T], Iterable[Any]] | None = None
+    terse: bool = False
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether a consumer may not find it."""
+        return self.optional or self.terse
+
+
+@dataclass(frozen=True, slots=True)
+class Varying(Generic[T]):
+    """Which keys of a message change again and again: ``shows`` gives them as JSON, in order.
+
+    ``rest`` tells all that its other keys depend on; None where nothing recurs in it. Lists, which
+    come last, are shown without their brackets. Where a value ``recurs``, the same object comes
+    again.
+    """
+
+    names: tuple[str, ...]
+    shows: Callable[[T], tuple[str, ...]]
+    rest: Callable[[T], Hashable]
+    recurs: Callable[[T], bool] | None = None
 
 
 class Table(Generic[T]):
@@ -63,12 +85,10 @@ class Table(Generic[T]):
         doc: str,
         keys: tuple[Key[T], ...],
         kind: str = "",
-        varies: tuple[str, str] | None = None,
-        rest: Callable[[T], Hashable] | None = None,
+        varying: Varying[T] | None = None,
     ) -> None:
-        self._varies = varies
-        self._rest = rest
-        self._forms: dict[Hashable, tuple[str, str, str]] = {}
+        self._varying = varying
+        self._forms: dict[Hashable, str] = {}
         self._same: dict[int, tuple[T, str]] = {}
         self._plain = [(key.name, key.get) for key in keys if key.members is None]
         self._lists = [
@@ -93,43 +113,59 @@ class Table(Generic[T]):
                 record[name] = found
         return record
 
+    def brief(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A message of this kind as it is published: without ``terse`` keys that say nothing."""
+        kept = dict(body)
+        for key in self.keys:
+            value = kept.get(key.name)
+            if key.terse and _says_nothing(value):
+                kept.pop(key.name, None)
+            elif key.of is not None and isinstance(value, dict):
+                kept[key.name] = key.of.brief(value)
+            elif key.of is not None and isinstance(value, list):
+                kept[key.name] = [key.of.brief(each) for each in value]
+        return kept
+
     def text(self, value: T) -> str:
         """The message as JSON text, lists last.
 
-        The same object has the same text as before. Where only the two keys that ``varies`` names
-        differ from one made before, as ``rest`` tells, a number and behind it a text, they are put
-        into the text of that one. Only for tables without optional keys.
+        The same object has the same text as before. Where only what is ``varying`` differs from
+        one made before, it is put into the text of that one. Only for tables without optional
+        keys.
         """
-        if self._varies is None or self._rest is None:
+        varying = self._varying
+        if varying is None:
             return self._text(value)
-        same = self._same.get(id(value))
-        if same is not None and same[0] is value:
-            return same[1]
-        key = self._rest(value)
-        form = self._forms.get(key)
-        if form is None:
-            if len(self._forms) >= RECURRING:
-                self._forms.clear()
-            form = self._forms[key] = self._form(value, *self._varies)
-        number, words = getattr(value, self._varies[0]), getattr(value, self._varies[1])
-        shown = "null" if number is None else repr(number)
-        if words:
-            return f"{form[0]}{shown}{form[1]}{_quoted(words)}{form[2]}"
-        text = f'{form[0]}{shown}{form[1]}""{form[2]}'
-        if len(self._same) >= SAME:
-            self._same.clear()
-        self._same[id(value)] = value, text
+        recurs = varying.recurs is not None and varying.recurs(value)
+        if recurs:
+            same = self._same.get(id(value))
+            if same is not None and same[0] is value:
+                return same[1]
+        key = varying.rest(value)
+        if key is None:
+            return self._text(value)
+        form = self._forms.get(key) or self._learn(key, value, varying.names)
+        text = form % varying.shows(value)
+        if recurs:
+            if len(self._same) >= SAME:
+                self._same.clear()
+            self._same[id(value)] = value, text
         return text
 
-    def _form(self, value: T, number: str, words: str) -> tuple[str, str, str]:
-        """What stands before, between and behind the two."""
+    def _learn(self, key: Hashable, value: T, names: tuple[str, ...]) -> str:
+        """The form of a text, with ``%s`` where something varies."""
         record: dict[str, object] = {"kind": self.kind} if self.kind else {}
         for name, get in self._plain:
-            record[name] = None if name in (number, words) else get(value)
-        text = _ENCODER.encode(record)
-        head, _, rest = text.partition(f'"{number}":null')
-        middle, _, tail = rest.partition(f'"{words}":null')
-        return f'{head}"{number}":', f'{middle}"{words}":', tail
+            record[name] = None if name in names else get(value)
+        form = _ENCODER.encode(record).replace("%", "%%")
+        for name in names:
+            form = form.replace(f'"{name}":null', f'"{name}":%s', 1)
+        lists = "".join(f',"{name}":[%s]' for name, _, _ in self._lists)
+        form = f"{form[:-1]}{lists}}}"
+        if len(self._forms) >= RECURRING:
+            self._forms.clear()
+        self._forms[key] = form
+        return form
 
     def _text(self, value: T) -> str:
         record: dict[str, object] = {"kind": self.kind} if self.kind else {}
@@ -147,7 +183,7 @@ class Table(Generic[T]):
         required: list[Json] = ["kind"] if self.kind else []
         for key in self.keys:
             properties[key.name] = _key_schema(key)
-            if not key.optional:
+            if not key.may_be_absent:
                 required.append(key.name)
         return {
             "type": "object",
@@ -155,6 +191,11 @@ class Table(Generic[T]):
             "properties": properties,
             "required": required,
         }
+
+
+def _says_nothing(value: object) -> bool:
+    """A zero says something."""
+    return value is None or value is False or value in ("", [], {})
 
 
 def _key_schema(key: Key[Any]) -> Json:
@@ -208,7 +249,7 @@ def dump(record: object) -> bytes:
     return _ENCODER.encode(record).encode()
 
 
-_quoted: Final = json.encoder.encode_basestring
+quoted: Final = json.encoder.encode_basestring
 """A text as JSON; the same as the encoder below writes."""
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -13,25 +13,28 @@ from typing import Final
 from config.models import Post
 from drivers.api import Channel, Flag, Identity, PassageFlag, Position, Quantity, Reading
 from drivers.errors import DriverError, Reject
+from drivers.quick import quick
 from gateway.clock_state import ClockState, ClockTold
 from gateway.values import Instant, Lane, Measured, PassageRecord
-from gateway.wire.table import Key, Kind, Table, iso
+from gateway.wire.table import Key, Kind, Table, Varying, iso, quoted
 
 SCHEMA: Final = "dosegate/1"
 
 
-def _all_but_value(reading: Reading) -> Hashable:
-    """What an instrument says again and again with another number and other digits of its own."""
-    return (
-        reading.channel,
-        reading.unit,
-        reading.quantity,
-        reading.flags,
-        reading.lower_bound,
-        reading.window_s,
-        reading.part,
-        reading.independent,
-    )
+_ALL_BUT_VALUE: Final = attrgetter(
+    "channel", "unit", "quantity", "flags", "lower_bound", "window_s", "part", "independent"
+)
+"""What an instrument says again and again with another number and other digits of its own."""
+
+
+def _value_and_raw(reading: Reading) -> tuple[str, str]:
+    value, raw = reading.value, reading.raw
+    return "null" if value is None else repr(value), quoted(raw) if raw else '""'
+
+
+def _is_state(reading: Reading) -> bool:
+    """What an instrument sets and clears: there are few, and they come again and again."""
+    return reading.unit == "1" and not reading.raw
 
 
 READING: Final = Table[Reading](
@@ -82,8 +85,7 @@ READING: Final = Table[Reading](
             attrgetter("independent"),
         ),
     ),
-    varies=("value", "raw"),
-    rest=_all_but_value,
+    varying=Varying(("value", "raw"), _value_and_raw, _ALL_BUT_VALUE, _is_state),
 )
 
 POSITION: Final = Table[Position](
@@ -114,12 +116,28 @@ def wall_or_null(instant: Instant | None) -> str | None:
     return None if instant is None else iso(instant.wall)
 
 
-@dataclass(frozen=True, slots=True)
+@quick(frozen=True, slots=True)
 class Told:
     """A normalised value on its way out; its times are null where there was no clock."""
 
     value: Measured
     dated: bool = True
+
+
+def _all_but_times(told: Told) -> Hashable:
+    """What a detector's samples share while it stays where it is."""
+    value = told.value
+    if not told.dated or value.position is not None:
+        return None
+    return value.detector, value.time_estimated, value.flags, value.occupied
+
+
+def _times_and_readings(told: Told) -> tuple[str, str, str]:
+    value = told.value
+    measured = f'"{iso(value.at.wall)}"'
+    same = value.arrived.wall == value.at.wall
+    arrived = measured if same else f'"{iso(value.arrived.wall)}"'
+    return measured, arrived, ",".join([READING.text(reading) for reading in value.readings])
 
 
 SAMPLE: Final = Table[Told](
@@ -173,6 +191,7 @@ SAMPLE: Final = Table[Told](
         ),
     ),
     kind="sample",
+    varying=Varying(("time", "arrived"), _times_and_readings, _all_but_times),
 )
 
 

@@ -14,12 +14,15 @@ from gateway.contract import MESSAGES, OPEN, Form, described, fields, wire_schem
 from gateway.reference import reference_files
 from gateway.verbs.examples import examples
 from gateway.wire import wire
+from gateway.wire.alarms import ACTIVE, EVENT, brief
+from gateway.wire.table import Kind
 
 FROZEN = Path(__file__).resolve().parent.parent / "data" / "contract-1.json"
 BY_NAME = {message.table.name: message for message in MESSAGES}
 EXAMPLES = cache(examples)
 FILES = cache(reference_files)
 NAMES = sorted(BY_NAME)
+EMPTY = {Kind.TEXT: "", Kind.BOOLEAN: False, Kind.LIST: [], Kind.MAP: {}}
 
 
 def check(name, body):
@@ -47,7 +50,8 @@ def test_examples_fit_their_schema_delivery_fields_and_all(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_always_there_is_required(name):
-    for key in EXAMPLES()[name]:
+    may_go = {key.name for key in BY_NAME[name].table.keys if key.may_be_absent}
+    for key in EXAMPLES()[name].keys() - may_go:
         body = copy.deepcopy(EXAMPLES()[name])
         del body[key]
         with pytest.raises(jsonschema.ValidationError):
@@ -72,6 +76,36 @@ def test_what_is_always_there_is_required(name):
 def test_schemas_refuse_what_is_wrong_around_the_body(name, wrong):
     with pytest.raises(jsonschema.ValidationError):
         check(name, EXAMPLES()[name] | wrong)
+
+
+@pytest.mark.parametrize("table", [EVENT, ACTIVE])
+def test_what_says_nothing_of_an_alarm_is_not_published_and_a_zero_is(table):
+    said = {"rule": "R", "value": None, "stale": False, "levels": [{"level": "R4", "left": None}]}
+    silent = {"raw": "", "members": [], "statistic": {}, "previous": None, "silenced": False}
+    told = {
+        "lower_bound": 0.0,
+        "test_source": True,
+        "flags": [],
+        "position": {"altitude": None, "age": 0.0},
+    }
+    body = {"kind": table.kind, **said, **silent, **told}
+    assert brief(body) == {
+        "kind": table.kind,
+        **said,
+        "levels": [{"level": "R4"}],
+        **told,
+        "position": {"age": 0.0},
+    }
+    assert brief({"kind": "state", **silent}) == {"kind": "state", **silent}
+
+
+@pytest.mark.parametrize("name", ["alarm", "alarm_event"])
+def test_alarms_fit_their_schema_with_every_key_too(name):
+    """JSON lines of the verbs have them all."""
+    table = BY_NAME[name].table
+    body = EXAMPLES()[name]
+    whole = {key.name: None if key.nullable else EMPTY[key.kind] for key in table.keys if key.terse}
+    check(name, whole | body)
 
 
 def test_optional_delivery_fields_are_allowed():

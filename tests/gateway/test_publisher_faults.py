@@ -23,6 +23,7 @@ from gateway.publisher import publisher
 from gateway.publisher.names import Names
 from gateway.publisher.publisher import Publisher
 from gateway.publisher.values import PublisherState, Roots
+from gateway.replay import ended
 from gateway.values import Document, Entry, Lane, Notice
 from simulators.broker import Broker, Reason
 from simulators.proxy import Proxy
@@ -98,6 +99,7 @@ async def bench(
         random=Random(1),
         notify=notices.append,
         names=names,
+        ended=lambda occurrences: ended(occurrences, journal),
     )
     task = asyncio.create_task(publisher.run(), name="publisher")
     try:
@@ -160,6 +162,54 @@ async def test_alarms_arrive_within_2_s_over_1_kilobyte_a_second(tmp_path: Path)
             assert 500 < (figures.rate_bytes_s or 0) < 2500
             proxy.heal()
             await until(lambda: (it.publisher.figures().rate_bytes_s or 0) > 100_000)
+
+
+async def test_counters_give_way_on_a_slow_link_and_the_heartbeat_does_not(tmp_path: Path) -> None:
+    async with (
+        Broker() as broker,
+        Proxy(broker.port) as proxy,
+        bench(tmp_path, url(proxy.port)) as it,
+    ):
+        beats, counters = listen(broker, "heartbeat"), listen(broker, "health")
+
+        async def tell(times: int) -> None:
+            for _ in range(times):
+                count = len(beats)
+                it.publisher.tell("health", b'{"pad":"%b"}' % (PAD * 2))
+                it.publisher.tell("heartbeat", b"{}")
+                await until(lambda count=count: len(beats) > count)
+
+        await it.drained()
+        await tell(3)
+        assert len(counters) == 3
+        proxy.limit(1000)
+        it.journal.append(samples(1000))
+        seen = broker.statistics.received
+        await until(lambda: broker.statistics.received > seen + 15)
+        await tell(3)
+        assert len(counters) == 4
+
+
+async def test_alarm_events_keep_behind_the_active_set_where_that_has_no_room(
+    tmp_path: Path,
+) -> None:
+    """Two documents fill what alarms may have on their way on a link that nothing is known of."""
+    async with Broker() as broker:
+        await broker.stop()
+        order: list[str] = []
+        broker.subscribe(lambda m: order.append(m.topic.removeprefix(HOME)), HOME + "#")
+        async with bench(tmp_path, url(broker.port)) as it:
+            it.journal.append(samples(20))
+            await it.journal.commit([alarm(number) for number in range(50)])
+            large = b'{"pad":"%b"}' % (PAD * 8)
+            it.documents.put([Document(f"alarm/active/o{n}", large) for n in range(3)])
+            await until(lambda: it.publisher.counters.last_error)
+            await broker.start()
+            await it.drained(20)
+        kinds = [topic for topic in order if topic != "status"]
+        assert [topic.rpartition("/")[0] for topic in kinds[:3]] == ["alarm/active"] * 3
+        assert kinds[3:53] == ["alarm/event"] * 50
+        assert all(topic.endswith("/sample") for topic in kinds[53:])
 
 
 async def test_many_alarm_events_do_not_keep_back_how_alarms_stand(tmp_path: Path) -> None:
@@ -436,6 +486,35 @@ async def test_what_ended_while_a_broker_was_away_is_removed_there(tmp_path: Pat
             await first.stop()
             await until(lambda: HOME + topic not in second.retained)
             assert not it.told("orphans")
+
+
+async def test_what_ended_before_a_restart_is_removed_where_it_is_still_held(
+    tmp_path: Path,
+) -> None:
+    """Its broker was away then. What the journal does not know to be over stays, and is told."""
+
+    def event(name: str, occurrence: str) -> Entry:
+        body = b'{"event":"%b","occurrence":"%b"}' % (name.encode(), occurrence.encode())
+        return Entry(Lane.ALARMS, "alarm/event", body)
+
+    def topic(occurrence: str) -> str:
+        return f"{HOME}alarm/active/{occurrence}"
+
+    async with Broker() as first, Broker() as second:
+        for name in ("over", "open", "strange"):
+            body = b'{"occurrence":"%b"}' % name.encode()
+            await second.publish(topic(name), body, retain=True)
+        async with bench(tmp_path, url(first.port)) as it:
+            await it.journal.commit([event("raised", "over"), event("raised", "open")])
+            await it.journal.commit([event("closed", "over"), event("returned", "open")])
+            await it.drained()
+        async with bench(tmp_path, url(first.port), url(second.port)) as it:
+            await it.drained()
+            await first.stop()
+            await until(lambda: topic("over") not in second.retained)
+            await until(lambda: it.told("orphans") == [True])
+            assert it.detail("orphans") == "open, strange"
+            assert {topic("open"), topic("strange")} <= second.retained.keys()
 
 
 async def test_a_feed_that_is_down_is_told_with_the_reason(

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import math
 import random
 import socket
 import ssl
@@ -26,7 +27,16 @@ from gateway.publisher.orphans import Orphans
 from gateway.publisher.packets import PacketError, encode_publish, packet_end, read_puback
 from gateway.publisher.stream import NotMqtt
 from gateway.publisher.trouble import SILENT_TAKEOVERS, TAKEOVERS, Conflict, words
-from gateway.publisher.window import LARGEST_BYTES, QUEUED_S, RESERVED, Stall, Stamp, Window
+from gateway.publisher.window import (
+    LARGEST_BYTES,
+    LATE_S,
+    LEAD_S,
+    QUEUED_S,
+    RESERVED,
+    Stall,
+    Stamp,
+    Window,
+)
 from gateway.values import Document, Notice
 
 HALL = Broker("hall", 8883, tls=True)
@@ -42,6 +52,7 @@ class Link:
         self.now = 100.0
         self.window = Window(65_535)
         self.greatest = 0
+        self.longest_s = 0.0
         self.delivered = 0
         self._free_at = 0.0
         self._out: deque[tuple[float, Stamp]] = deque()
@@ -50,17 +61,45 @@ class Link:
         """Always something to send."""
         end = self.now + seconds
         while self.now < end:
-            while not self._out or self.window.out < self.window.bytes:
+            while (pause_s := self._pause_s(size)) == 0:
                 self._send(size)
-            due, stamp = self._out.popleft()
+            due, stamp = self._out[0]
+            if self.now + pause_s < due:
+                self.now += pause_s
+                continue
+            self._out.popleft()
             self.now = max(self.now, due)
             self.delivered += stamp.size
             self.window.acknowledged(stamp, self.now)
+
+    def offer(self, seconds: float, size: int, every_s: float) -> None:
+        """One message in each interval, if it may go; what may not is given up."""
+        end = self.now + seconds
+        while self.now < end:
+            while self._out and self._out[0][0] <= self.now:
+                due, stamp = self._out.popleft()
+                self.window.acknowledged(stamp, due)
+            if not self._pause_s(size):
+                self._send(size)
+            self.now += every_s
+
+    def waits_s(self) -> float:
+        """So long an alarm would be kept up by what is on its way."""
+        return max(0.0, self._free_at - self.now)
+
+    def _pause_s(self, size: int) -> float:
+        """Until the next message may go; infinite: not before one is acknowledged."""
+        if not self._out:
+            return 0.0
+        if self.window.out >= self.window.bytes:
+            return math.inf
+        return self.window.pause_s(size, self._out[0][1].at, self.now)
 
     def _send(self, size: int) -> None:
         self._free_at = max(self._free_at, self.now) + size / self.rate
         self._out.append((self._free_at + self.round_trip_s, self.window.sent(size, self.now)))
         self.greatest = max(self.greatest, self.window.out)
+        self.longest_s = max(self.longest_s, self.waits_s())
 
 
 @pytest.mark.parametrize("round_trip_s", [0.02, 0.3, 0.8])
@@ -71,6 +110,40 @@ def test_on_a_slow_link_less_than_a_second_waits(round_trip_s: float) -> None:
     link.run(120)
     assert link.greatest <= 1000 * (round_trip_s + 0.3 + QUEUED_S) + 300
     assert link.delivered > 0.85 * 1000 * 130
+
+
+@pytest.mark.parametrize("size", [300, 600, 1000])
+@pytest.mark.parametrize("round_trip_s", [0.001, 0.3, 0.8])
+def test_behind_one_message_at_most_an_alarm_waits_on_a_slow_link(
+    round_trip_s: float, size: int
+) -> None:
+    link = Link(1000, round_trip_s)
+    link.run(20, size)
+    link.longest_s, before, began = 0.0, link.delivered, link.now
+    link.run(120, size)
+    assert link.longest_s < size / link.rate + 1.5 * LEAD_S
+    assert link.delivered - before > 0.9 * link.rate * (link.now - began)
+
+
+@pytest.mark.parametrize("round_trip_s", [0.001, 0.3, 0.8])
+def test_a_link_that_has_become_fast_is_not_taken_for_slow(round_trip_s: float) -> None:
+    link = Link(1000, round_trip_s)
+    link.run(30, 600)
+    link.rate = 1e6
+    link.run(12, 600)
+    before = link.delivered
+    link.run(5, 600)
+    assert link.delivered - before > 0.5 * min(link.rate, LARGEST_BYTES / round_trip_s) * 5
+
+
+def test_what_a_link_does_not_acknowledge_in_time_holds_back_others() -> None:
+    """It falls from 1 MB/s to 1 kB/s while 60 kB/s are said."""
+    link = Link(1e6, 0.01)
+    link.run(5, 600)
+    link.rate, link.longest_s = 1000, 0.0
+    link.offer(3, 600, every_s=0.01)
+    assert link.longest_s < 60 * (0.01 + LATE_S) + 2
+    assert link.longest_s < LARGEST_BYTES / 1000 / 2
 
 
 @pytest.mark.parametrize("round_trip_s", [0.001, 0.05, 0.2])
@@ -295,7 +368,7 @@ def test_a_certificate_that_was_refused_is_told_until_there_is_a_connection() ->
     assert "expired;" in told[0].detail
 
 
-def test_only_what_this_gateway_never_had_is_an_orphan() -> None:
+async def test_only_what_this_gateway_never_had_is_an_orphan() -> None:
     store = DocumentStore("north", 1, ["hall"])
     feed = store.feed("hall")
     topic = "alarm/active/{}".format
@@ -314,7 +387,7 @@ def test_only_what_this_gateway_never_had_is_an_orphan() -> None:
     assert orphans.heard("v1/" + topic("empty"), b"", True, 1.0)
     assert not orphans.heard("v1/command/anna/ack", b"{}", False, 1.0)
     assert orphans.left_s(1.5) > 0 >= orphans.left_s(3.0)
-    assert [orphan.occurrence for orphan in orphans.judge()] == ["ended"]
+    assert [orphan.occurrence for orphan in await orphans.judge()] == ["ended"]
     assert [(orphan.occurrence, orphan.exercise) for orphan in orphans.found] == [
         ("strange", False),
         ("held", True),

@@ -195,6 +195,19 @@ def test_a_steady_field_needs_no_small_steps() -> None:
     )
 
 
+def test_a_source_that_rests_for_now_needs_none_either() -> None:
+    dead = {"dead_time": {"tau_us": 100, "paralysable": True}}
+    way = moving((10, -30, 0), (20, 1, 0), (400, 1, 0), (410, 30, 0))
+    source = {"id": "s", "nuclide": "Cs-137", "activity": "1 GBq"} | way
+    field = only("AREA", dead, source=[source])
+    spans = [(0, 10), (9, 12), (19, 21), (20, 400), (30, 40), (399, 401), (410, 500)]
+    steady = [field.reach.is_steady(field.track, *span) for span in spans]
+    assert steady == [True, False, False, True, True, False, True]
+    rate = 92.4 + 0.2
+    expected = 300 * rate * math.exp(-rate * 1e-4)
+    assert field.expected_gamma(50, 350) == pytest.approx(expected, rel=1e-9)
+
+
 # Crowds.
 
 

@@ -368,6 +368,17 @@ def test_what_more_than_half_see_is_no_weather(area):
     assert advisory(area) is None
 
 
+def test_a_rise_that_falls_off_with_the_square_of_the_distance_is_no_weather(area):
+    """A source 10 m from the nearest; two are hot, and the other three are above 1.3."""
+    for name, metres in zip("abcde", (26, 30, 34, 10, 14), strict=True):
+        rise(area, 1 + 0.4 * (34 / metres) ** 2, name)
+    area.wait(60)
+    assert advisory(area) is None
+    rise(area, 1.4, *"abc")
+    area.wait(10)
+    assert advisory(area).members == ("a", "b", "c")
+
+
 def test_an_advisory_expires(area):
     rise(area, 1.35, "a", "b", "c")
     area.wait(10)

@@ -197,6 +197,64 @@ def test_board_and_explanation_show_it():
     assert "10.0.0.1:8883 refuses connections" in explained
 
 
+def order(bench, name, level="no_subscriber", *, place="@sink/hall", **arguments):
+    given = {"detector": place, "level": level, "reason": "rehearsal", **arguments}
+    outputs = bench.step(Commanded(Command(name, "me", "c", tuple(given.items()))))
+    return outputs.answers[0]
+
+
+def by_alarm(bench):
+    return {one.alarm: one.display for one in bench.pipeline.engine.active()}
+
+
+def test_one_condition_is_shelved_for_a_while_and_not_the_others_of_its_level():
+    bench = Bench()
+    bench.notice("no_subscriber", sink="hall")
+    bench.notice("certificate", sink="hall")
+    assert order(bench, "shelve", duration_s=600).accepted
+    assert by_alarm(bench) == {"no_subscriber": "G", "certificate": "B"}
+    bench.notice("no_subscriber", sink="hall", present=False)
+    bench.wait(OFF_DELAY_S + 1)
+    bench.notice("no_subscriber", sink="hall")
+    assert by_alarm(bench)["no_subscriber"] == "G", "the next occurrence too"
+    orders = bench.pipeline.engine.orders(["@sink/hall"])
+    shown = board(bench.now, {}, bench.pipeline.engine.active(), orders)
+    text = render(shown, colour=False)
+    assert "no_subscriber shelved by me: rehearsal" in text
+    bench.wait(600)
+    assert by_alarm(bench)["no_subscriber"] == "B"
+
+
+def test_a_condition_stays_shelved_over_a_restart_and_no_longer_than_was_said():
+    bench = Bench()
+    bench.notice("no_subscriber", sink="hall")
+    order(bench, "shelve", duration_s=600)
+    bench.wait(1)
+    later = bench.restarted()
+    later.notice("no_subscriber", sink="hall")
+    later.wait(500)
+    assert by_alarm(later) == {"no_subscriber": "G"}
+    later.wait(100)
+    assert by_alarm(later) == {"no_subscriber": "B"}
+    order(later, "shelve", duration_s=600)
+    assert order(later, "unshelve").accepted
+    assert by_alarm(later) == {"no_subscriber": "B"}
+
+
+def test_what_is_not_there_or_for_too_long_is_not_shelved():
+    bench = Bench()
+    bench.notice("no_subscriber", sink="hall")
+    bench.notice("feed_down", sink="hall")
+    refused = order(bench, "shelve", "H1", duration_s=60)
+    assert not refused.accepted
+    assert "there are: feed_down, no_subscriber" in refused.reason
+    assert not order(bench, "shelve", place="@gateway", duration_s=60).accepted
+    assert not order(bench, "shelve", duration_s=4 * 3600 + 1).accepted
+    assert not order(bench, "shelve", "feed_down", duration_s=1801).accepted, "priority 2"
+    assert not order(bench, "shelve", duration_s=60, reason="").accepted
+    assert not order(bench, "unshelve").accepted
+
+
 def test_nobody_closes_a_condition_that_goes_on():
     bench = Bench()
     bench.notice("feed_down", sink="hall")
