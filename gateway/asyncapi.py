@@ -7,7 +7,7 @@ and the commands it receives. Where brokers are is for the reader to add, under 
 from typing import Any, Final
 
 from gateway.contract import MESSAGES, Form, Message
-from gateway.wire.wire import SCHEMA
+from gateway.wire.envelope import SCHEMA
 
 _BINDING: Final = "0.2.0"
 _PARAMETERS: Final[dict[str, dict[str, Any]]] = {

@@ -9,7 +9,7 @@ from gateway.wire import alarms as wire_alarms
 from gateway.wire import delivery as wire_delivery
 from gateway.wire import dose as wire_dose
 from gateway.wire import drill as wire_drill
-from gateway.wire import wire
+from gateway.wire import envelope, gateways, places, samples
 from gateway.wire.table import Json, Key, Kind, Table
 
 
@@ -45,15 +45,15 @@ COMMAND: Final = Table[Envelope](
 """What comes in; it is read by ``gateway.commands``."""
 
 MESSAGES: Final[tuple[Message, ...]] = (
-    Message(wire.STATUS, "status", Form.RETAINED),
-    Message(wire.HEARTBEAT, "heartbeat", Form.TOLD),
-    Message(wire.HEALTH, "health", Form.TOLD),
-    Message(wire.POST, "post/ID", Form.RETAINED),
-    Message(wire.ABOUT, "detector/ID/about", Form.RETAINED),
-    Message(wire.STATE, "detector/ID/state", Form.RETAINED),
-    Message(wire.SAMPLE, "detector/ID/sample", Form.JOURNALLED),
+    Message(gateways.STATUS, "status", Form.RETAINED),
+    Message(gateways.HEARTBEAT, "heartbeat", Form.TOLD),
+    Message(gateways.HEALTH, "health", Form.TOLD),
+    Message(places.POST, "post/ID", Form.RETAINED),
+    Message(places.ABOUT, "detector/ID/about", Form.RETAINED),
+    Message(places.STATE, "detector/ID/state", Form.RETAINED),
+    Message(samples.SAMPLE, "detector/ID/sample", Form.JOURNALLED),
     Message(wire_delivery.SUMMARY, "detector/ID/summary", Form.SUMMED_UP),
-    Message(wire.PASSAGE, "detector/ID/passage", Form.JOURNALLED),
+    Message(samples.PASSAGE, "detector/ID/passage", Form.JOURNALLED),
     Message(wire_dose.DOSE, "detector/ID/dose", Form.RETAINED),
     Message(wire_alarms.WATCH, "detector/ID/watch", Form.JOURNALLED),
     Message(wire_alarms.EVENT, "alarm/event", Form.JOURNALLED),
@@ -83,7 +83,7 @@ _FIELDS: Final = {
 """Delivery fields that are always there, and those that are there where they say something."""
 
 _TYPES: Final[dict[str, dict[str, Json]]] = {
-    "schema": {"const": wire.SCHEMA},
+    "schema": {"const": envelope.SCHEMA},
     "gateway": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$"},
     "lane": {"enum": [str(lane) for lane in Lane]},
     "epoch": {"type": "integer", "minimum": 1},
@@ -108,7 +108,7 @@ def wire_schema(message: Message) -> dict[str, Json]:
     if not isinstance(own, dict) or not isinstance(needed, list):
         raise TypeError(f"{message.table.name} has no properties")
     delivery: dict[str, Json] = {
-        name: {**_TYPES[name], "description": wire.DELIVERY_KEYS[name]}
+        name: {**_TYPES[name], "description": envelope.DELIVERY_KEYS[name]}
         for name in (*always, *sometimes)
         if name not in own
     }

@@ -13,7 +13,7 @@ from gateway.alarms.watcher import Standing
 from gateway.health import DetectorHealth
 from gateway.normalise import Normaliser
 from gateway.values import Document, Entry, Instant, Lane
-from gateway.wire import wire
+from gateway.wire import places
 from gateway.wire.alarms import WATCH, Watch
 from gateway.wire.dose import DOSE, DoseTold
 from gateway.wire.table import dump
@@ -53,7 +53,7 @@ class DetectorLine:
 
     def about(self, alarms: DetectorAlarms) -> Document:
         """What it is, as a retained document."""
-        about = wire.About(
+        about = places.About(
             self.detector.id,
             self.normaliser.identity,
             self.profile.detector_class,
@@ -66,7 +66,7 @@ class DetectorLine:
             alarms.commissioned or self.detector.commissioned,
             self.detector.calibration_due,
         )
-        body = dump(wire.ABOUT.encode(about))
+        body = dump(places.ABOUT.encode(about))
         return Document(f"detector/{self.detector.id}/about", body, self.detector.simulated)
 
     def state(self, now: Instant) -> tuple[Document, ...]:
@@ -74,7 +74,7 @@ class DetectorLine:
         state = self.health.changed(now)
         if state is None:
             return ()
-        body = dump(wire.STATE.encode(state))
+        body = dump(places.STATE.encode(state))
         return (Document(f"detector/{state.detector}/state", body, self.detector.simulated),)
 
     def dose(self, alarms: DetectorAlarms, now: Instant) -> tuple[Document, ...]:

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import Final
 
 from gateway.values import Document
-from gateway.wire.wire import SCHEMA
+from gateway.wire.envelope import SCHEMA
 
 ACTIVE: Final = "alarm/active/"
 REVISIONS_AN_EPOCH: Final = 1_000_000_000

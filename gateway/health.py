@@ -9,7 +9,7 @@ from drivers.api import Channel, Flag, Reading
 from drivers.errors import DriverError
 from gateway.alarms.usability import REMEMBERED
 from gateway.values import Instant, LinkState, Measured
-from gateway.wire.wire import DetectorState
+from gateway.wire.places import DetectorState
 
 _FAULT_FLAGS: Final = frozenset({Flag.INSTRUMENT_FAULT, Flag.LOSS_OF_COUNTS})
 _LEARNING_FLAGS: Final = frozenset({Flag.WARMING_UP, Flag.CALIBRATING_BACKGROUND})

@@ -34,7 +34,7 @@ from gateway.values import (
     Notice,
     Outputs,
 )
-from gateway.wire import wire
+from gateway.wire import samples
 from gateway.wire.alarms import ANSWER, ASSESSED, Answered, encode_active, encode_event
 from gateway.wire.table import dump
 
@@ -239,14 +239,14 @@ class Pipeline:
     def _sample_entry(self, line: DetectorLine, measured: Measured) -> Entry:
         if self._is_doubtful and measured.time_estimated:
             measured = replace(measured, flags=_doubtful(measured.flags))
-        body = wire.SAMPLE.text(wire.Told(measured)).encode()
+        body = samples.SAMPLE.text(samples.Told(measured)).encode()
         return Entry(line.sample_lane, f"detector/{measured.detector}/sample", body)
 
     def _passage(self, line: DetectorLine, passage: Passage, at: Instant, now: Instant) -> Outputs:
         record = line.normaliser.passage(passage, at)
         line.health.note_passage(now)
-        told = wire.PassageTold(record, statistic=self.engine.statistic(record))
-        body = dump(wire.PASSAGE.encode(told))
+        told = samples.PassageTold(record, statistic=self.engine.statistic(record))
+        body = dump(samples.PASSAGE.encode(told))
         entry = Entry(line.sample_lane, f"detector/{record.detector}/passage", body)
         outputs = Outputs((entry,), line.state(now))
         return outputs.merged(self._told(self.engine.passage(record, now)))

@@ -2,7 +2,7 @@
 
 from config.models import Configuration, Post
 from gateway.values import Document
-from gateway.wire import wire
+from gateway.wire import places
 from gateway.wire.table import dump
 
 
@@ -19,4 +19,4 @@ def posts(configuration: Configuration) -> list[Document]:
 
 
 def _post(post: Post, *, is_exercise: bool) -> Document:
-    return Document(f"post/{post.id}", dump(wire.POST.encode(post)), is_exercise)
+    return Document(f"post/{post.id}", dump(places.POST.encode(post)), is_exercise)

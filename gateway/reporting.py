@@ -20,9 +20,9 @@ from gateway.heartbeat import Heartbeats
 from gateway.journal.journal import Journal
 from gateway.pipeline import Pipeline
 from gateway.publisher.values import PublisherFigures
-from gateway.wire import wire
+from gateway.wire import gateways
+from gateway.wire.gateways import Figures
 from gateway.wire.table import dump
-from gateway.wire.wire import Figures
 
 DISK_S: Final = 2.0
 """Own choice: a disk that does not answer in this time is told as unknown."""
@@ -101,7 +101,7 @@ class Reporter:
     def status(self, state: str) -> bytes:
         """The retained status."""
         previous = self._journal.previous
-        status = wire.Status(
+        status = gateways.Status(
             state,
             version("dosegate"),
             self._journal.epoch,
@@ -109,7 +109,7 @@ class Reporter:
             tuple((lane.value, seq) for lane, seq in previous.items()),
             self._revision,
         )
-        return dump(wire.STATUS.encode(status))
+        return dump(gateways.STATUS.encode(status))
 
     def heartbeat(self) -> bytes:
         """The next sign of life; with it the clock is looked at."""
@@ -119,7 +119,7 @@ class Reporter:
         if self.drills is not None:
             records = [*records, *self.drills.active()]
         active = sorted(f"{record.occurrence}:{record.revision}" for record in records)
-        told = wire.Heartbeat(
+        told = gateways.Heartbeat(
             self._heartbeats.give(now.mono),
             self._journal.epoch,
             now,
@@ -130,7 +130,7 @@ class Reporter:
             self._clock_told,
             self.drills.named() if self.drills is not None else "",
         )
-        return dump(wire.HEARTBEAT.encode(told))
+        return dump(gateways.HEARTBEAT.encode(told))
 
     async def health(self) -> bytes:
         """All counters and figures."""
@@ -159,7 +159,7 @@ class Reporter:
         }
         if drill := self._drill():
             told["drill"] = drill
-        return dump(wire.HEALTH.encode(told))
+        return dump(gateways.HEALTH.encode(told))
 
     def board(self) -> dict[str, object]:
         """Everything that a person at this laptop must see."""

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from gateway.journal.record import Record
 from gateway.values import Lane
-from gateway.wire.wire import SCHEMA
+from gateway.wire.envelope import SCHEMA
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from gateway.wire.alarms import ANSWER, ASSESSED, EVENT
+from gateway.wire.samples import PASSAGE
 from gateway.wire.table import Table, dump
-from gateway.wire.wire import PASSAGE
 
 Message = dict[str, Any]
 MODE: Final = 0o640

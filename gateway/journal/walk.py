@@ -16,7 +16,7 @@ from gateway.journal.look import AT_ONCE, JournalLook, time_of
 from gateway.journal.record import Record
 from gateway.journal.spans import Span
 from gateway.values import Lane
-from gateway.wire.wire import SCHEMA
+from gateway.wire.envelope import SCHEMA
 
 Message = dict[str, Any]
 EXAMINED: Final = 2000

@@ -33,7 +33,7 @@ from gateway.assembly import driver_options
 from gateway.normalise import Normaliser
 from gateway.values import Instant
 from gateway.verbs.terminal import Exit, complain, say
-from gateway.wire import wire
+from gateway.wire import samples
 from gateway.wire.table import dump
 from simulators.api import Emission, Field
 from simulators.dialogue import VirtualSession
@@ -217,14 +217,14 @@ def _describe(
         output = one.output
         at = one.at or _by_its_own_clock(output)
         if isinstance(output, Sample):
-            told = wire.Told(normaliser.sample(output, at), dated=one.at is not None)
+            told = samples.Told(normaliser.sample(output, at), dated=one.at is not None)
             if output.readings:
-                yield "sample", wire.SAMPLE.encode(told)
+                yield "sample", samples.SAMPLE.encode(told)
         elif isinstance(output, Passage):
-            passed = wire.PassageTold(normaliser.passage(output, at), dated=one.at is not None)
-            yield "passage", wire.PASSAGE.encode(passed)
+            passed = samples.PassageTold(normaliser.passage(output, at), dated=one.at is not None)
+            yield "passage", samples.PASSAGE.encode(passed)
         else:
             if one.line is not None:
                 output.line = one.line
-            rejected = wire.Rejected(detector.id, output)
-            yield f"reject {output.reason}", wire.REJECT.encode(rejected)
+            rejected = samples.Rejected(detector.id, output)
+            yield f"reject {output.reason}", samples.REJECT.encode(rejected)

@@ -20,7 +20,7 @@ from gateway.journal.record import Record
 from gateway.sink_policy import Batcher, Reducer
 from gateway.values import Document, Entry, Lane, Outputs
 from gateway.verbs.virtual import VirtualPlay
-from gateway.wire import wire
+from gateway.wire import gateways, places
 from gateway.wire.alarms import brief
 from gateway.wire.delivery import LOST, Lost
 from gateway.wire.drill import DRILL, TOPIC, DrillTold
@@ -107,7 +107,7 @@ def examples() -> dict[str, Any]:
         story.add(outputs)
     for body in _of_the_gateway(story, play):
         story.note(body)
-    status = dump(wire.STATUS.encode(_status(play)))
+    status = dump(gateways.STATUS.encode(_status(play)))
     story.keep(story.documents.payload(status, story.documents.next_revision()))
     lost = Lost(
         Lane.SAMPLES, EPOCH - 1, 40_001, 52_000, 12_000, "no room in the journal", ("site",)
@@ -133,7 +133,7 @@ def _scenario() -> Scenario:
 
 def _retained(scenario: Scenario, play: VirtualPlay) -> Iterator[Document]:
     for post in scenario.post:
-        yield Document(f"post/{post.id}", dump(wire.POST.encode(post)))
+        yield Document(f"post/{post.id}", dump(places.POST.encode(post)))
     yield from play.about()
     name, title = scenario.scenario.name, scenario.scenario.title
     names = tuple(each.id for each in scenario.detector)
@@ -141,9 +141,11 @@ def _retained(scenario: Scenario, play: VirtualPlay) -> Iterator[Document]:
     yield Document(TOPIC, dump(DRILL.encode(drill)), exercise=True)
 
 
-def _status(play: VirtualPlay) -> wire.Status:
+def _status(play: VirtualPlay) -> gateways.Status:
     previous = ((Lane.ALARMS.value, 17), (Lane.SAMPLES.value, 52_000))
-    return wire.Status("online", "0.1.0", EPOCH, play.instant(0.0), previous, "0f3c5a1b2d4e6f78")
+    return gateways.Status(
+        "online", "0.1.0", EPOCH, play.instant(0.0), previous, "0f3c5a1b2d4e6f78"
+    )
 
 
 def _of_the_gateway(story: _Story, play: VirtualPlay) -> Iterator[bytes]:
@@ -152,7 +154,7 @@ def _of_the_gateway(story: _Story, play: VirtualPlay) -> Iterator[bytes]:
     for record in story.records:
         newest[record.lane.value] = record.seq
     clock = ClockTold(ClockState.SYNCHRONISED, 0.002)
-    beat = wire.Heartbeat(
+    beat = gateways.Heartbeat(
         7,
         EPOCH,
         play.instant(70.0),
@@ -162,16 +164,18 @@ def _of_the_gateway(story: _Story, play: VirtualPlay) -> Iterator[bytes]:
         (("site", 0),),
         clock,
     )
-    yield dump(wire.HEARTBEAT.encode(beat))
+    yield dump(gateways.HEARTBEAT.encode(beat))
     figures = play.figures()
-    health: dict[str, wire.Figures] = {key.name: {} for key in wire.HEALTH.keys if not key.optional}
+    health: dict[str, gateways.Figures] = {
+        key.name: {} for key in gateways.HEALTH.keys if not key.optional
+    }
     health["alarms"] = {"per_operator_10_min": figures.per_operator, "stale": figures.stale}
     health["alarm_sources"] = dict(figures.top)
     health["process"] = {"uptime_s": 70.0, "loop_lag_ms": 1.5, "memory_mb": 61.0, "restarts": 0}
     health["clock"] = {"state": "synchronised", "offset_s": 0.002}
     health["journal"] = {"stored": len(story.records), "disk_free_mb": 81_000.0}
     health["sinks"] = {"site.state": "online", "site.owed": 0}
-    yield dump(wire.HEALTH.encode(health))
+    yield dump(gateways.HEALTH.encode(health))
 
 
 def _gather(story: _Story) -> None:

@@ -20,7 +20,7 @@ from gateway.pipeline import Arrived, Input, LinkChanged, Pipeline, Ticked
 from gateway.values import Instant, LinkState
 from gateway.verbs.paced import PacedLoop
 from gateway.verbs.simulate import bodies
-from gateway.wire import wire
+from gateway.wire import samples
 from gateway.wire.table import dump
 
 TICK_S: Final = 0.5
@@ -69,7 +69,7 @@ class Playback:
     def deliver(self, detector: str, output: Output, arrived: Instant) -> None:
         """A value or an error of the driver."""
         if isinstance(output, DriverError):
-            self._tell("reject", dump(wire.REJECT.encode(wire.Rejected(detector, output))))
+            self._tell("reject", dump(samples.REJECT.encode(samples.Rejected(detector, output))))
         self._step(Arrived(detector, output, arrived))
 
     def report(self, detector: str, state: LinkState, reason: str) -> None:

@@ -14,8 +14,8 @@ from gateway.alarms.record import AlarmEvent, AlarmRecord, Change, LevelReached,
 from gateway.alarms.watcher import Standing
 from gateway.guidance.codes import code_of
 from gateway.values import Answer, Command, Instant
+from gateway.wire.samples import POSITION, encode_position, wall_or_null
 from gateway.wire.table import Key, Kind, Table, iso
-from gateway.wire.wire import POSITION, encode_position, wall_or_null
 
 RULE: Final = Table[Rule](
     "rule",

@@ -1,7 +1,7 @@
 """The public contract, version 1: what delivery itself tells, as field tables.
 
 A sink with a poor link carries summaries or batches in place of single samples; what was deleted
-before a sink had it is named. Same form as ``gateway.wire.wire``.
+before a sink had it is named. Same form as the other tables.
 """
 
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ from typing import Final
 
 from drivers.api import Channel, Flag, Quantity
 from gateway.values import Lane
+from gateway.wire.samples import POSITION
 from gateway.wire.table import Key, Kind, Table
-from gateway.wire.wire import POSITION
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from gateway.journal.record import Batch, Record
 from gateway.journal.record import Group as Row
 from gateway.journal.store import Store
 from gateway.values import Instant, Lane, Measured
-from gateway.wire.wire import SAMPLE, Told
+from gateway.wire.samples import SAMPLE, Told
 
 GROUP_S: Final = 0.02
 SYNC_GROUPS: Final = 40

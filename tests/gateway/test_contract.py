@@ -13,7 +13,7 @@ from gateway.asyncapi import asyncapi
 from gateway.contract import MESSAGES, OPEN, Form, described, fields, wire_schema
 from gateway.reference import reference_files
 from gateway.verbs.examples import examples
-from gateway.wire import wire
+from gateway.wire import envelope
 from gateway.wire.alarms import ACTIVE, EVENT, brief
 from gateway.wire.table import Kind
 
@@ -136,7 +136,7 @@ def test_every_kind_is_one_message():
 
 def test_delivery_fields_are_those_of_the_reference():
     known = {name for form in Form for part in fields(form) for name in part}
-    assert known == set(wire.DELIVERY_KEYS)
+    assert known == set(envelope.DELIVERY_KEYS)
 
 
 # ------------------------------------------------------------------ AsyncAPI

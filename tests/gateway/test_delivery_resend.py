@@ -21,7 +21,7 @@ from gateway.journal.spans import Span
 from gateway.publisher.publisher import Publisher
 from gateway.publisher.values import Roots
 from gateway.values import Entry, Instant, Lane, Measured
-from gateway.wire.wire import SAMPLE, Told
+from gateway.wire.samples import SAMPLE, Told
 from simulators.broker import Broker, Message
 
 LIMITS = JournalLimits(group_s=0.001)

@@ -18,7 +18,7 @@ from gateway.clock_state import (
 )
 from gateway.heartbeat import KEPT, Heartbeats
 from gateway.values import Instant, Notice
-from gateway.wire.wire import HEARTBEAT, Heartbeat
+from gateway.wire.gateways import HEARTBEAT, Heartbeat
 
 WALL = NOT_BEFORE + 86_400.0
 GOOD, BAD, WHO_KNOWS = ClockState.SYNCHRONISED, ClockState.UNSYNCHRONISED, ClockState.UNKNOWN

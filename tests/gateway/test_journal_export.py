@@ -17,8 +17,8 @@ from gateway.journal.export import cell, columns, csv_lines, json_lines, writing
 from gateway.journal.look import journal_outputs
 from gateway.values import Entry, Instant, Lane, Measured, Outputs
 from gateway.wire.alarms import ASSESSED, encode_event
+from gateway.wire.samples import SAMPLE, Told
 from gateway.wire.table import dump
-from gateway.wire.wire import SAMPLE, Told
 
 NOON = 1_780_315_200.0
 RECORD = AlarmRecord(

@@ -18,8 +18,8 @@ from gateway.n42 import NAMESPACE, Author, Occurrence, category, document
 from gateway.values import Entry, Instant, Lane, Measured, Outputs
 from gateway.verbs.virtual import VirtualPlay
 from gateway.wire.alarms import encode_event
+from gateway.wire.samples import SAMPLE, Told
 from gateway.wire.table import dump
-from gateway.wire.wire import SAMPLE, Told
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ROOT / "config" / "examples" / "scenarios"

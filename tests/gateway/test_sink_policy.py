@@ -19,8 +19,8 @@ from gateway.journal.spans import Cursor, Cursors, Span, decode_cursor
 from gateway.sink_policy import BATCH_BYTES, SUMMARY_SAMPLES
 from gateway.values import Instant, Lane, Measured
 from gateway.wire.delivery import BATCH, LOST, SUMMARY, Lost
+from gateway.wire.samples import SAMPLE, Told
 from gateway.wire.table import dump
-from gateway.wire.wire import SAMPLE, Told
 
 REDUCED: Final = Policy("reduced", 10.0)
 BATCHES: Final = Policy("batch", 10.0)

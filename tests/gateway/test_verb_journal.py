@@ -27,8 +27,8 @@ from gateway.journal.spans import Cursor, Span
 from gateway.journal.status import Terms
 from gateway.values import Document, Entry, Instant, Lane, Measured, Outputs
 from gateway.verbs.virtual import VirtualPlay
+from gateway.wire.samples import SAMPLE, Told
 from gateway.wire.table import iso
-from gateway.wire.wire import SAMPLE, Told
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "config" / "examples" / "scenarios"
 NOON = 1_780_315_200.0

@@ -19,8 +19,8 @@ from gateway.values import Answer, Command, Entry, Instant, Lane, Measured, Outp
 from gateway.verbs.virtual import VirtualPlay
 from gateway.verbs.why import moment_of
 from gateway.wire.alarms import ANSWER, WATCH, Answered, Watch, encode_event
+from gateway.wire.samples import SAMPLE, Told
 from gateway.wire.table import dump
-from gateway.wire.wire import SAMPLE, Told
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ROOT / "config" / "examples" / "scenarios"

@@ -26,7 +26,7 @@ from gateway.pipeline import Arrived, Commanded, Pipeline, Ticked
 from gateway.reference import MESSAGES
 from gateway.values import Command, Instant, Measured
 from gateway.wire import alarms as wire_alarms
-from gateway.wire import wire
+from gateway.wire import envelope, gateways, places, samples
 from gateway.wire.table import TIME_PATTERN, Key, Kind, Table, dump, iso
 
 CLOCK = ClockTold(ClockState.UNKNOWN, 0.0)
@@ -35,7 +35,7 @@ INFO = DriverInfo(
     "made-up", "made up", "listener", ("Portal Monitor",), ("serial",), tuple(Channel),
     "none", Verified.CONSTRUCTED, 1.0, lambda options: None,
 )  # fmt: skip
-TABLES = {table.kind: table for table, _, _ in MESSAGES} | {"reject": wire.REJECT}
+TABLES = {table.kind: table for table, _, _ in MESSAGES} | {"reject": samples.REJECT}
 
 
 def validate(body, table=None):
@@ -132,12 +132,12 @@ def test_everything_the_pipeline_says_is_valid():
 
 def test_the_rest_is_valid():
     others = [
-        wire.POST.encode(Post(id="p", names={"en": "Gate"}, latitude=1.0)),
-        wire.STATUS.encode(wire.Status("online", "1", 3, NOW, (("alarms", 9),), "ab")),
-        wire.HEARTBEAT.encode(
-            wire.Heartbeat(1, 2, NOW, (("alarms", 1),), 0, "", (("c", 0),), CLOCK)
+        places.POST.encode(Post(id="p", names={"en": "Gate"}, latitude=1.0)),
+        gateways.STATUS.encode(gateways.Status("online", "1", 3, NOW, (("alarms", 9),), "ab")),
+        gateways.HEARTBEAT.encode(
+            gateways.Heartbeat(1, 2, NOW, (("alarms", 1),), 0, "", (("c", 0),), CLOCK)
         ),
-        wire.HEALTH.encode(
+        gateways.HEALTH.encode(
             {
                 "alarms": {"stale": 1},
                 "alarm_sources": {"d dose_rate": 3},
@@ -149,7 +149,7 @@ def test_the_rest_is_valid():
                 "rejects": {},
             }
         ),
-        wire.REJECT.encode(wire.Rejected("d", FrameError(Reject.SYNTAX, b"\x00\\a", line=3))),
+        samples.REJECT.encode(samples.Rejected("d", FrameError(Reject.SYNTAX, b"\x00\\a", line=3))),
     ]
     for body in others:
         validate(json.loads(dump(body)))
@@ -171,8 +171,15 @@ def test_names_of_the_design():
     for body in of("sample"):
         for reading in body["readings"]:
             assert set(fields.split()) <= reading.keys()
-    assert {"schema", "gateway", "lane", "epoch", "seq", "replayed"} <= wire.DELIVERY_KEYS.keys()
-    assert {"reason", "line", "offset", "raw"} <= {key.name for key in wire.REJECT.keys}
+    assert {
+        "schema",
+        "gateway",
+        "lane",
+        "epoch",
+        "seq",
+        "replayed",
+    } <= envelope.DELIVERY_KEYS.keys()
+    assert {"reason", "line", "offset", "raw"} <= {key.name for key in samples.REJECT.keys}
 
 
 def test_every_journalled_message_has_its_time():
@@ -190,7 +197,7 @@ def test_times():
 
 def test_what_has_no_date_has_no_times():
     measured = Measured("d", NOW, NOW, ())
-    body = wire.SAMPLE.encode(wire.Told(measured, dated=False))
+    body = samples.SAMPLE.encode(samples.Told(measured, dated=False))
     assert (body["time"], body["arrived"]) == (None, None)
     validate(body)
 
@@ -256,7 +263,7 @@ def test_what_json_does_not_have_is_never_written():
 
 
 def test_raw_bytes_are_harmless_text():
-    assert wire.printable(b"a\\\x1b[2J\xff") == "a\\x5c\\x1b[2J\\xff"
+    assert samples.printable(b"a\\\x1b[2J\xff") == "a\\x5c\\x1b[2J\\xff"
 
 
 def test_event_and_document_share_the_record():
@@ -272,7 +279,7 @@ def test_the_quick_way_writes_a_reading_as_the_slow_one_does(value, flags):
     """The second of a form is put together from the first."""
     for number in (3, value):
         reading = Reading(Channel.DOSE_RATE, number, "µSv/h", flags=flags, window_s=1.0, part="1")
-        assert wire.READING.text(reading).encode() == dump(wire.READING.encode(reading))
+        assert samples.READING.text(reading).encode() == dump(samples.READING.encode(reading))
 
 
 @pytest.mark.parametrize(
@@ -294,5 +301,7 @@ def test_the_quick_way_writes_a_sample_as_the_slow_one_does(more, dated):
             Reading(Channel.TAMPER, int(seconds > 1), "1", part='100 % "odd"'),
         )
         at, arrived = Instant(1.75e9 + seconds, seconds), Instant(1.75e9 + 2 * seconds, seconds)
-        told = wire.Told(Measured("d-1", at, arrived, readings, **more), dated=dated)
-        assert json.loads(wire.SAMPLE.text(told)) == json.loads(dump(wire.SAMPLE.encode(told)))
+        told = samples.Told(Measured("d-1", at, arrived, readings, **more), dated=dated)
+        assert json.loads(samples.SAMPLE.text(told)) == json.loads(
+            dump(samples.SAMPLE.encode(told))
+        )
