@@ -3,7 +3,7 @@
 The silence of each is still an alarm of its own; it is suppressed while the group says it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from gateway.alarms import handling
@@ -37,8 +37,9 @@ class Outages:
         if _silent(homes):
             for key, names in _sharing(homes):
                 told += self._gather(key, names, homes, now)
+        members = _members(homes)
         for group in _groups(homes):
-            told += _review(group, homes, now)
+            told += _review(group, members, now)
         return told
 
     def _release(self, homes: Homes, now: Instant) -> Told:
@@ -150,13 +151,20 @@ def _worsen(group: Group, priority: int, now: Instant) -> Told:
     return [(group, change) for change in group.book.apply(ALARM, step, now)]
 
 
-def _review(group: Group, homes: Homes, now: Instant) -> Told:
+def _members(homes: Homes) -> Mapping[str, list[str]]:
+    """The silent detectors that each group says, by its occurrence."""
+    found: dict[str, list[str]] = {}
+    for name, record in _silent(homes).items():
+        found.setdefault(record.suppressed_by, []).append(name)
+    return found
+
+
+def _review(group: Group, silent: Mapping[str, list[str]], now: Instant) -> Told:
     """A group names those that are silent now, and ends with the last of them."""
     record = _active(group)
     if record is None:
         return []
-    silent = _silent(homes)
-    members = tuple(sorted(n for n in silent if silent[n].suppressed_by == record.occurrence))
+    members = tuple(sorted(silent.get(record.occurrence, ())))
     if not members:
         return [(group, change) for change in group.book.end(ALARM, now)]
     if members == record.members:

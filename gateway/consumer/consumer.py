@@ -179,8 +179,9 @@ class Consumer:
         if held is None and len(gateway.documents) >= LIMIT:
             raise ValueError("too many documents")
         gateway.documents[key] = Held(revision, body)
-        is_new = held is None and key[1].startswith(ALARM)
-        findings = [Finding(Kind.ALARM, gateway.id, key[1][len(ALARM) :])] if is_new else []
+        if not key[1].startswith(ALARM):
+            return []
+        findings = [Finding(Kind.ALARM, gateway.id, key[1][len(ALARM) :])] if held is None else []
         return findings + self._compare(gateway, None)
 
     def _compare(self, gateway: Gateway, now: float | None) -> list[Finding]:

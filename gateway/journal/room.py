@@ -89,7 +89,7 @@ class Room:
     def settle(self, con: sqlite3.Connection) -> None:
         """After opening: all that was committed is brought into the file, which then stays so."""
         try:
-            _checkpoint(con)
+            _left_in_log(con)
         except sqlite3.OperationalError as error:
             if not is_full(error):
                 raise
@@ -146,7 +146,7 @@ class Room:
             return False
         finally:
             self._bound(con)
-        if not _checkpoint(con):
+        if not self._is_safe(_left_in_log(con)):
             return False
         if self.held >= self.wanted + piece:
             self._delete(con, "max(id)")
@@ -168,6 +168,15 @@ class Room:
             con.execute("INSERT INTO reserve (room) VALUES (zeroblob(?))", (size * FILLED_BYTES,))
         self.held += size
         return True
+
+    def _is_safe(self, left: int | None) -> bool:
+        """Whether pages that had to stay in the log will find their room, as nothing is short.
+
+        They stay there while somebody reads.
+        """
+        if left is None:
+            return False
+        return not left or left * PAGE_BYTES <= self._free - 2 * self._low
 
     def release(self, con: sqlite3.Connection) -> bool:
         """Gives the oldest piece back to the file; False if none is left."""
@@ -215,10 +224,13 @@ def reserve_bytes(configured: int, max_bytes: int) -> int:
     return int(min(configured, max_bytes * ALARMS_SHARE))
 
 
-def _checkpoint(con: sqlite3.Connection) -> bool:
-    """Moves what the log holds into the file; False if not all of it could be moved now."""
+def _left_in_log(con: sqlite3.Connection) -> int | None:
+    """Moves what the log holds into the file; the pages that could not be moved now.
+
+    None: none could be.
+    """
     busy, in_log, moved = con.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    return bool(not busy and in_log == moved)
+    return None if busy else int(in_log - moved)
 
 
 def _held(con: sqlite3.Connection) -> int:

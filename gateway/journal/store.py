@@ -341,8 +341,9 @@ class Store:
                 pages = max(pages, pages_free(con) + URGENT_PAGES)
             if not self.memory:
                 con.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-                ways = (self._room.release, self._room.grow) if is_urgent else (self._room.grow,)
-                for make in ways:
+                release, grow = self._room.release, self._room.grow
+                # What grows may go to the reserve, and what was released go back there.
+                for make in (release, grow, release) if is_urgent else (grow,):
                     while self._lacks(con, pages, is_urgent) and make(con):
                         pass
                 if is_urgent and pages_free(con) >= pages:

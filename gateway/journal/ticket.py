@@ -35,7 +35,7 @@ class Ticket:
 
     def settle(self, *, stored: bool) -> None:
         """Who waits for it goes on."""
-        if stored and self.timer is not None:
+        if self.timer is not None:  # stored in memory only, too: it is told by now
             self.timer.cancel()
         if not self.outcome.done():
             self.outcome.set_result(stored)

@@ -89,13 +89,14 @@ class SinkNotices:
         else:
             self._notices.end("certificate")
 
-    def refused(self, topic: str, reason: str) -> None:
-        """A message was refused and kept aside."""
+    def refused(self, topic: str, reason: str) -> bool:
+        """A message was refused and kept aside; False if that reason was told before."""
         if reason in self._reasons or len(self._reasons) >= SHOWN:
-            return
+            return False
         self._reasons[reason] = topic
         parts = (f"{reason} ({first})" for reason, first in self._reasons.items())
         self._notices.begin("publish_refused", "; ".join(parts))
+        return True
 
     def nothing_refused(self) -> None:
         """Nothing is kept aside any more."""

@@ -321,8 +321,8 @@ class Publisher:
 
     def _refused(self, item: Item, reason: str) -> None:
         topic = item.document.topic if isinstance(item, Held) else item.topic
-        log.error("message_refused", sink=self._sink.id, topic=topic, reason=reason)
-        self.notices.refused(topic, reason)
+        if self.notices.refused(topic, reason):
+            log.error("message_refused", sink=self._sink.id, topic=topic, reason=reason)
 
     async def _goodbye(self, session: Session) -> None:
         """On the way to another broker only the status is told: what is owed goes there."""

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.journal.file import FILE, free_bytes, open_file
 from gateway.journal.journal import Journal
-from gateway.journal.record import Batch, JournalLimits, Record
+from gateway.journal.record import Batch, Group, JournalLimits, Record, Urgent
 from gateway.journal.room import Room, pages_free
 from gateway.journal.spans import Cursors, Span, Spans
 from gateway.journal.store import Store
@@ -214,6 +214,37 @@ def test_samples_take_nothing_of_what_is_given_back_for_alarms(
         room.check_samples(con)
     con.close()
     assert (tmp_path / FILE).stat().st_size == size
+
+
+def test_a_storm_has_the_whole_reserve_in_a_file_that_cannot_grow(tmp_path: Path) -> None:
+    """It is thought to need more than there is: what was given back for it stays so."""
+    store = Store(tmp_path, 4_000_000, ["hall"], LIMITS)
+    store.begin()
+    body = b"x" * 1400
+    for number in range(4):
+        first = 400 * number + 1
+        storm = [Record(Lane.ALARMS, 1, first + n, "alarm/event", body) for n in range(400)]
+        outcome = store.write(Batch(1.78e9, urgent=(Urgent(storm),)))
+        assert outcome.urgent_stored, (number, outcome.error)
+    store.close()
+
+
+def test_a_storm_while_somebody_reads_finds_room_and_costs_no_samples(tmp_path: Path) -> None:
+    """Then the log cannot be emptied; but the disk has room to spare."""
+    store = Store(tmp_path, 10**9, ["hall"], LIMITS)
+    store.begin()
+    noise = random.Random(1)
+    told = [Record(Lane.SAMPLES, 1, n + 1, s.topic, s.body) for n, s in enumerate(samples(noise))]
+    assert store.write(Batch(1.78e9, groups=(Group(Lane.SAMPLES, told),))).groups_stored
+    uri = f"{(tmp_path / FILE).as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as reader:
+        reading = reader.execute("SELECT lane FROM groups UNION ALL SELECT key FROM meta")
+        assert reading.fetchone()
+        storm = [Record(Lane.ALARMS, 1, n + 1, "alarm/event", b"x" * 1400) for n in range(1000)]
+        outcome = store.write(Batch(1.78e9, urgent=(Urgent(storm),)))
+        assert (outcome.urgent_stored, outcome.groups_stored, outcome.lost) == (True, True, ())
+        reading.close()
+    store.close()
 
 
 def _reserve(place: Path) -> int:

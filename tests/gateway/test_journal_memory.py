@@ -78,6 +78,24 @@ async def test_without_a_directory_the_journal_is_in_memory_and_says_so(tmp_path
     await journal.close()
 
 
+async def test_what_is_stored_in_memory_is_told_once(tmp_path: Path) -> None:
+    """Not again when the time is over that a disk has for it."""
+    place = tmp_path / "file"
+    place.write_bytes(b"")
+    limits = JournalLimits(group_s=0.002, stall_s=0.02)
+    journal = await Journal.open(place, ["hall"], limits=limits)
+    follower = Follower()
+    journal.follow("hall", follower)
+    waits = asyncio.get_running_loop().create_future()
+    await journal.commit([alarm(number) for number in range(3)])
+    asyncio.get_running_loop().call_later(2 * limits.stall_s, waits.set_result, None)
+    await waits
+    assert [each.seq for each in follower.records] == [1, 2, 3]
+    assert journal.newest()[Lane.ALARMS] == journal.counters.stored[Lane.ALARMS] == 3
+    assert not journal.counters.told_undurable
+    await journal.close()
+
+
 async def test_it_goes_to_the_disk_when_the_directory_can_be_used_again(tmp_path: Path) -> None:
     place = tmp_path / "state"
     first = await Journal.open(place, ["hall"], limits=FAST)
