@@ -30,12 +30,24 @@ log: Final = structlog.get_logger()
 LINE_LIMIT: Final = 65_536
 IDLE_S: Final = 300.0
 HANG_UP_S: Final = 1.0
+TAKEN_S: Final = 5.0
+"""Until a socket of somebody else is tried again: own choice."""
 CLIENTS: Final = 16
 MODE: Final = 0o660
 
 Board = Callable[[], dict[str, object]]
 Execute = Callable[[Command], Awaitable[Answer]]
 Ask = Callable[[Mapping[str, object], str], Awaitable[dict[str, object]]]
+
+
+async def _answers(path: Path) -> bool:
+    """Whether somebody listens there."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 async def no_journal(question: Mapping[str, object], user: str) -> dict[str, object]:
@@ -74,19 +86,33 @@ class ControlServer:
         self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def run(self) -> None:
-        """Until cancelled; a socket file left over from a killed daemon is replaced."""
+        """Until cancelled; a socket file left over from a killed daemon is replaced.
+
+        One on which somebody answers is another gateway's: this one waits until it is free.
+        """
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        await self._until_free()
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         server = await asyncio.start_unix_server(self._serve, self._path, limit=LINE_LIMIT)
         self._path.chmod(MODE)
+        mine = self._path.stat().st_ino
         try:
             async with server:
                 await server.serve_forever()
         finally:
             with contextlib.suppress(FileNotFoundError):
-                self._path.unlink()
+                if self._path.stat().st_ino == mine:
+                    self._path.unlink()
             await self._hang_up()
+
+    async def _until_free(self) -> None:
+        is_told = False
+        while await _answers(self._path):
+            if not is_told:
+                log.error("control_socket_in_use", path=str(self._path))
+            is_told = True
+            await asyncio.sleep(TAKEN_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -18,6 +18,7 @@ from gateway.clock import boot_id
 from gateway.drill.values import Ghosts, Ground
 from gateway.journal.file import JournalUnusable
 from gateway.notify import Notifier
+from gateway.single import AlreadyRunning, alone
 from gateway.verbs.terminal import Exit, complain, load_or_complain, spare_collector
 
 log: Final = structlog.get_logger()
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> Exit:
     spare_collector()
     try:
         asyncio.run(serve_all(configuration, Notifier(), arguments.config))
-    except JournalUnusable as error:
+    except (JournalUnusable, AlreadyRunning) as error:
         complain(str(error))
         return Exit.FAULT
     return Exit.WELL
@@ -105,7 +106,8 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    await gateway.run()
+    with alone(Path(configuration.gateway.state_dir)):
+        await gateway.run()
     return None if is_stopping else following
 
 

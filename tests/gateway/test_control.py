@@ -58,9 +58,7 @@ async def daemon(tmp_path):
 @asynccontextmanager
 async def serving(daemon):
     task = asyncio.create_task(daemon.server.run())
-    async with asyncio.timeout(5):
-        while not await answers(daemon.path):  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+    await until_it_answers(daemon)
     try:
         yield
     finally:
@@ -69,6 +67,12 @@ async def serving(daemon):
             await task
     assert not daemon.path.exists()
     assert not [one for one in asyncio.all_tasks() if "ControlServer" in repr(one)]
+
+
+async def until_it_answers(daemon):
+    async with asyncio.timeout(5):
+        while not await answers(daemon.path):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
 
 async def answers(path):
@@ -163,6 +167,22 @@ async def test_a_stale_socket_file_is_replaced(tmp_path):
     daemon = Daemon(path)
     async with serving(daemon):
         assert (await daemon.ask(b'{"ask":"board"}'))[0]["ok"]
+
+
+async def test_the_socket_of_another_gateway_is_left_to_it_until_it_is_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(control_module, "TAKEN_S", 0.001)
+    first, second = (Daemon(tmp_path / "control.sock") for _ in range(2))
+    second.shown = {"detectors": ["second"], "alarms": []}
+    running = asyncio.create_task(first.server.run())
+    await until_it_answers(first)
+    async with serving(second):
+        for _ in range(20):
+            assert (await first.ask(b'{"ask":"board"}'))[0]["board"] == first.shown
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await until_it_answers(second)
+        assert (await second.ask(b'{"ask":"board"}'))[0]["board"] == second.shown
 
 
 async def test_twenty_clients_of_which_too_many_are_told_so(daemon):
