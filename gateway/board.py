@@ -9,6 +9,7 @@ from drivers.api import Channel, Reading
 from gateway.alarms.orders import Order, Orders
 from gateway.alarms.record import AlarmRecord
 from gateway.health import DetectorHealth
+from gateway.screen import padded, width
 from gateway.values import Instant
 from gateway.wire.alarms import encode_active
 
@@ -19,9 +20,10 @@ SHOWN_FIRST: Final = (
     Channel.BACKGROUND,
 )
 RED, YELLOW, DIM, BOLD, PLAIN = "\033[1;31m", "\033[33m", "\033[2m", "\033[1m", "\033[0m"
+_MISSED_BEST: Final = ("peak", "age")
 LOUD: Final = "\033[1;7;33m"
 NO_ORDERS: Final[Mapping[str, Orders]] = MappingProxyType({})
-_STATE_COLOUR: Final = {"ok": "", "learning": DIM, "off_duty": DIM}
+STATE_COLOUR: Final = {"ok": "", "learning": DIM, "off_duty": DIM}
 
 
 def board(
@@ -35,7 +37,7 @@ def board(
     ``orders`` are those in force for each detector: they say who has hidden an alarm, and for how
     long. ``announced`` changes with each announcement of an alarm.
     """
-    ordered = sorted(alarms, key=lambda record: (record.priority, record.raised_at.mono))
+    ordered = sorted(alarms, key=_most_urgent)
     names = {record.occurrence: record.alarm for record in alarms}
     return {
         "detectors": [_detector(now, one) for one in health.values()],
@@ -49,6 +51,18 @@ def board(
             for record in ordered
         ],
     }
+
+
+def _most_urgent(record: AlarmRecord) -> tuple[int, int, bool, float]:
+    rank = urgency(record.active, record.acknowledged)
+    return record.priority, rank, not record.is_radiation, record.raised_at.mono
+
+
+def urgency(active: object, acknowledged: object) -> int:
+    """Of one priority: first what holds and nobody has seen, then what holds, then what is over."""
+    if not active:
+        return 2
+    return 1 if acknowledged else 0
 
 
 def _overlay(
@@ -118,14 +132,14 @@ def _show(readings: list[Reading]) -> str:
 
 def render(shown: Mapping[str, object], *, colour: bool, advice: Sequence[str] = ()) -> str:
     """The board as lines of text; ``advice`` stands below the alarms."""
-    alarms = _rows(shown, "alarms")
+    alarms = rows_of(shown, "alarms")
     parts = [
-        _drill_lines(shown.get("drill"), colour),
-        _figure_lines(shown.get("figures"), colour),
-        _alarm_lines([alarm for alarm in alarms if not is_hidden(alarm)], colour),
+        drill_lines(shown, colour),
+        figure_lines(shown.get("figures"), colour),
+        alarm_lines([alarm for alarm in alarms if not is_hidden(alarm)], colour),
         list(advice),
-        _hidden_lines([alarm for alarm in alarms if is_hidden(alarm)], colour),
-        _detector_lines(_rows(shown, "detectors"), colour),
+        hidden_lines([alarm for alarm in alarms if is_hidden(alarm)], colour),
+        detector_lines(rows_of(shown, "detectors"), colour),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
@@ -137,19 +151,22 @@ def is_hidden(alarm: Mapping[str, object]) -> bool:
 
 def waiting(shown: Mapping[str, object]) -> list[dict[str, object]]:
     """The alarms on the list that nobody has acknowledged, worst first."""
-    alarms = _rows(shown, "alarms")
+    alarms = rows_of(shown, "alarms")
     return [alarm for alarm in alarms if not alarm["acknowledged"] and not is_hidden(alarm)]
 
 
-def _rows(shown: Mapping[str, object], key: str) -> list[dict[str, object]]:
+def rows_of(shown: Mapping[str, object], key: str) -> list[dict[str, object]]:
+    """The alarms or the detectors of a board."""
     rows = shown[key]
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
-def _drill_lines(drill: object, colour: bool) -> list[str]:
+def drill_lines(shown: Mapping[str, object], colour: bool) -> list[str]:
     """Nobody must take an exercise for real, nor what is real for an exercise."""
+    drill, failed = shown.get("drill"), shown.get("drill_failed")
     if not isinstance(drill, dict):
-        return []
+        line = harmless(f"no drill is on; {failed}") if failed else ""
+        return [_painted(line, YELLOW if colour else "")] if line else []
     line = (
         f"*** DRILL {harmless(str(drill['name']))} is on since {age(drill['since_s'])}: "
         "alarms marked EXERCISE are not real, all others are ***"
@@ -157,7 +174,8 @@ def _drill_lines(drill: object, colour: bool) -> list[str]:
     return [_painted(line, LOUD if colour else "")]
 
 
-def _figure_lines(figures: object, colour: bool) -> list[str]:
+def figure_lines(figures: object, colour: bool) -> list[str]:
+    """The load of alarms."""
     if not isinstance(figures, dict):
         return []
     line = f"alarms in the last 10 min: {figures['per_operator']:g} per operator"
@@ -166,20 +184,37 @@ def _figure_lines(figures: object, colour: bool) -> list[str]:
     return [_painted(f"{line}  FLOOD", RED if colour else "")]
 
 
-def _alarm_lines(alarms: list[dict[str, object]], colour: bool) -> list[str]:
+def alarm_lines(
+    alarms: list[dict[str, object]], colour: bool, columns: int | None = None
+) -> list[str]:
+    """Alarms as a table; on few ``columns`` without what can be missed best."""
     if not alarms:
         return ["no alarms"]
     rows: list[tuple[str, ...]] = [
         ("P", "level", "detector", "alarm", "value", "peak", "age", "state", "occurrence", "")
     ]
     rows += [_alarm_row(alarm) for alarm in alarms]
-    lines = table(rows)
+    lines = table(rows) if columns is None else _narrowed(rows, columns)
     if colour:
         return [lines[0]] + [
             _painted(line, RED if alarm["active"] else YELLOW)
             for line, alarm in zip(lines[1:], alarms, strict=True)
         ]
     return lines
+
+
+def _narrowed(rows: list[tuple[str, ...]], columns: int) -> list[str]:
+    """The table, notes apart, within the columns if possible; "EXERCISE" stands before any cut."""
+    rows = [
+        (row[0], f"EXERCISE {row[1]}" if row[-1].startswith("EXERCISE") else row[1], *row[2:])
+        for row in rows
+    ]
+    for name in _MISSED_BEST:
+        if max(width(line) for line in table([row[:-1] for row in rows])) <= columns:
+            break
+        at = rows[0].index(name)
+        rows = [row[:at] + row[at + 1 :] for row in rows]
+    return table(rows)
 
 
 def _alarm_row(alarm: Mapping[str, object]) -> tuple[str, ...]:
@@ -216,7 +251,8 @@ def _notes(alarm: Mapping[str, object]) -> Iterator[str]:
         yield str(text)
 
 
-def _hidden_lines(alarms: list[dict[str, object]], colour: bool) -> list[str]:
+def hidden_lines(alarms: list[dict[str, object]], colour: bool) -> list[str]:
+    """What is off the list, with why."""
     if not alarms:
         return []
     rows: list[tuple[str, ...]] = [
@@ -246,14 +282,15 @@ def alarm_state(alarm: Mapping[str, object]) -> str:
     return ", ".join(words)
 
 
-def _detector_lines(detectors: list[dict[str, object]], colour: bool) -> list[str]:
+def detector_lines(detectors: list[dict[str, object]], colour: bool) -> list[str]:
+    """Detectors as a table."""
     rows: list[tuple[str, ...]] = [("detector", "state", "shows", "age", "rejected", "why")]
     rows += [_detector_row(one) for one in detectors]
     lines = table(rows)
     if not colour:
         return lines
     return [lines[0]] + [
-        _painted(line, _STATE_COLOUR.get(str(one["state"]), YELLOW))
+        _painted(line, STATE_COLOUR.get(str(one["state"]), YELLOW))
         for line, one in zip(lines[1:], detectors, strict=True)
     ]
 
@@ -290,9 +327,9 @@ def age(seconds: object) -> str:
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Aligned columns; text from devices is made harmless for a terminal."""
     clean = [tuple(harmless(cell) for cell in row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
+    widths = [max(map(width, column)) for column in zip(*clean, strict=True)]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(padded(cell, columns) for cell, columns in zip(row, widths, strict=True)).rstrip()
         for row in clean
     ]
 

@@ -45,6 +45,10 @@ class DrillsTold(Protocol):
     def active(self) -> list[AlarmRecord]:
         """Its alarms that are not closed."""
 
+    @property
+    def failed(self) -> str:
+        """Why the last one ended by itself, until the next begins; empty if it did not."""
+
 
 class SinkTold(Protocol):
     """What is used of a publisher."""
@@ -171,6 +175,8 @@ class Reporter:
             active = [*active, *self.drills.active()]
         shown = board(now, self._pipeline.health(), active, orders)
         shown["drill"] = self._drill() or None
+        if self.drills is not None and self.drills.failed:
+            shown["drill_failed"] = self.drills.failed
         shown["figures"] = asdict(engine.figures(now))
         shown["sinks"] = {name: asdict(sink.figures()) for name, sink in self.sinks.items()}
         shown["clock"] = _clock(self._clock_told)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from gateway import board
+from gateway.alarms.record import is_radiation
 from gateway.consumer.consumer import Consumer
 from gateway.consumer.values import SILENT_S, Finding, Gateway, Held, Kind
 
@@ -105,7 +106,10 @@ def _rank(gateway: Gateway, now: float) -> tuple[int, float]:
 def _worst_first(row: Shown) -> tuple[object, ...]:
     priority = row["priority"]
     is_number = isinstance(priority, int)
-    return row["exercise"], priority if is_number else 0, str(row["raised"])
+    rank = board.urgency(row["active"], row["acknowledged"])
+    is_technical = not is_radiation(str(row["alarm"]))
+    known = priority if is_number else 0
+    return row["exercise"], known, rank, is_technical, str(row["raised"])
 
 
 def _gateway(source: Source, gateway: Gateway, now: float) -> Shown:

@@ -8,6 +8,7 @@ an accepted background is met by valid readings or not, and with it the baseline
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 from gateway.alarms import handling
@@ -125,7 +126,7 @@ class Desk:
             raise Refusal(f"{record.occurrence} is not active: there is nothing to silence")
         order = _order(command, "silenced", LONGEST_SILENCE_S, now)
         home.book.orders.silenced[record.occurrence] = order
-        return "", _of(home, home.book.revise(now, order.reason, command.user))
+        return _until(order, now), _of(home, home.book.revise(now, order.reason, command.user))
 
     def _close(self, command: Command, now: Instant) -> Done:
         home, record = self._open(command)
@@ -175,7 +176,7 @@ class Desk:
         least = min([priority, *(one.priority for one in found if key in (one.level, one.alarm))])
         order = _order(command, f"{key} shelved", LONGEST_SHELF_S[least], now)
         home.book.orders.shelves[key] = replace(order, least=least)
-        return "", _of(home, home.book.revise(now, order.reason, command.user))
+        return _until(order, now), _of(home, home.book.revise(now, order.reason, command.user))
 
     def _unshelve(self, command: Command, now: Instant) -> Done:
         home, key, _ = self._shelf(command)
@@ -352,6 +353,11 @@ def _order(command: Command, what: str, longest_s: float, now: Instant) -> Order
     reason = _reason(command)
     seconds = _number("duration_s", command.get("duration_s"))
     return Order(what, command.user, reason, now.mono + limited(what, seconds, longest_s))
+
+
+def _until(order: Order, now: Instant) -> str:
+    end = datetime.fromtimestamp(now.wall + order.until - now.mono, UTC)
+    return f"until {end:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _number(name: str, text: str) -> float:

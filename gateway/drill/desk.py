@@ -72,6 +72,7 @@ class Drills:
         self._drill: Drill | None = None
         self._last: Sheet | None = None
         self._is_preparing = False
+        self._failed = ""
         self._ended: asyncio.Queue[Sheet] = asyncio.Queue()
 
     @property
@@ -91,6 +92,11 @@ class Drills:
     def since_s(self) -> float:
         """How long it has been on."""
         return 0.0 if self._drill is None else self._now().mono - self._drill.started.mono
+
+    @property
+    def failed(self) -> str:
+        """Which drill failed, when and why; empty when the newest one did not."""
+        return self._failed
 
     def active(self) -> list[AlarmRecord]:
         """Alarms of the drill that are not closed."""
@@ -140,7 +146,7 @@ class Drills:
             self._is_preparing = False
         real = [one for one in self._pipeline.engine.active() if not one.exercise]
         outputs = drill.begin(self._now(), real)
-        self._drill = drill
+        self._drill, self._failed = drill, ""
         log.warning("drill_begun", drill=drill.sheet.drill, leader=leader)
         await self._stored(outputs)
         try:
@@ -148,7 +154,7 @@ class Drills:
         except Exception as error:
             # The drill's boundary, as below.
             log.exception("drill_failed")
-            self._store(self._broken_off(drill, self._now()))
+            self._store(self._broken_off(drill, self._now(), error))
             raise BadDrill("the drill has failed and is over") from error
 
     async def inject(self, wanted: Mapping[str, object], user: str) -> Ghost:
@@ -171,11 +177,11 @@ class Drills:
             return None
         try:
             found = self._about(drill, item, now)
-        except Exception:
+        except Exception as error:
             # The drill's boundary: it ends, and everything else goes on.
             log.exception("drill_failed")
             refused = Answer(item.command, False, "the drill has failed and is over")
-            found = self._broken_off(drill, now), Settled(refused, item.remember)
+            found = self._broken_off(drill, now, error), Settled(refused, item.remember)
         if found is None:
             return None
         mine, told = found
@@ -193,10 +199,10 @@ class Drills:
                 return drill.step(now, item)
             if item.command.name in HELD_TOO and outputs.answers[0].accepted:
                 return drill.order(item.command, now)
-        except Exception:
+        except Exception as error:
             # The drill's boundary, as above.
             log.exception("drill_failed")
-            return self._broken_off(drill, now)
+            return self._broken_off(drill, now, error)
         return NOTHING
 
     def stop(self, why: str) -> Outputs:
@@ -207,12 +213,12 @@ class Drills:
         command = Command(STOP, drill.sheet.leader, self._new_id())
         try:
             answer, outputs = drill.end(command, now, why)
-        except Exception:
+        except Exception as error:
             # The drill's boundary, as above.
             log.exception("drill_failed")
-            return self._broken_off(drill, now)
+            return self._broken_off(drill, now, error)
         if not answer.accepted:
-            return self._broken_off(drill, now)
+            return self._broken_off(drill, now, answer.reason)
         self._close(drill)
         return outputs
 
@@ -282,10 +288,13 @@ class Drills:
         also = f"drill {drill.sheet.drill} over: {answer.reason}"
         return mine, Commanded(command, item.remember, also)
 
-    def _broken_off(self, drill: Drill, now: Instant) -> Outputs:
+    def _broken_off(self, drill: Drill, now: Instant, error: Exception | str) -> Outputs:
         why = "the drill failed"
+        reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        at = datetime.fromtimestamp(now.wall, UTC)
+        self._failed = f"{drill.sheet.drill} failed at {at:%H:%M:%S} UTC: {reason}"
         outputs = drill_over.closed(drill.open_states, now, why)
-        drill.sheet.end(now.mono - drill.started.mono, "", why)
+        drill.sheet.end(now.mono - drill.started.mono, "", f"{why}: {reason}")
         state = (SHEET_KEY, drill_score.saved(drill.sheet))
         self._close(drill)
         return outputs.merged(Outputs((), drill.emptied(), (state,), urgent=True))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from config.models import Detector
+from config.nuclides import SELF_SHIELDING
 from drivers.api import Channel, Identity, Sample
 from gateway.alarms.record import AlarmRecord, is_radiation
 from gateway.drill.overlay import Overlay, Share
@@ -128,6 +129,7 @@ class Drill:
         self, wanted: Mapping[str, object], user: str, now: Instant
     ) -> tuple[Ghost, Outputs]:
         """One more ghost. Raises BadDrill."""
+        _check_patient(wanted)
         try:
             ghost = self._ghosts.inject(wanted, self._since(now))
         except ValueError as error:
@@ -304,3 +306,11 @@ class Drill:
                 if (end_s := at_s - ago) > 0.0:
                     yield from field.shares(end_s, end_s)
                     yield from field.shares(max(0.0, end_s - 1.0), end_s)
+
+
+def _check_patient(wanted: Mapping[str, object]) -> None:
+    """How much a person shields is known of a few nuclides. Raises BadDrill."""
+    kind, nuclide = str(wanted.get("kind", "")).strip(), str(wanted.get("nuclide", "")).strip()
+    if kind == "patient" and nuclide not in SELF_SHIELDING:
+        known = ", ".join(SELF_SHIELDING)
+        raise BadDrill(f"--patient is for {known}; not for {nuclide or 'neutrons alone'}")

@@ -95,7 +95,7 @@ class DrillService:
     async def _status(self, question: Question, user: str) -> Reply:
         told = self._shown()
         if not self._may(user):
-            told = {key: told[key] for key in ("drill", "since_s")}
+            told = {key: told[key] for key in ("drill", "since_s", "failed") if key in told}
         return {"ok": True, **told}
 
     async def _score(self, question: Question, user: str) -> Reply:
@@ -109,7 +109,8 @@ class DrillService:
     def _shown(self) -> Reply:
         sheet = self._drills.sheet
         if sheet is None or not self._drills.is_on:
-            return {"drill": None, "since_s": None}
+            none: Reply = {"drill": None, "since_s": None}
+            return none | {"failed": self._drills.failed} if self._drills.failed else none
         return {
             "drill": sheet.drill,
             "since_s": round(self._drills.since_s(), 1),

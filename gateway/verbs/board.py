@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -11,8 +12,10 @@ from typing import Final
 from config.models import Configuration
 from config.problem import ConfigErrors, did_you_mean, format_problem
 from gateway import board
+from gateway.board_fit import fit
 from gateway.control import ControlClient, ControlUnavailable
 from gateway.guidance.catalogue import Catalogue, load, reader_language
+from gateway.screen import Size
 from gateway.verbs.terminal import Exit, complain, load_or_complain, say
 from gateway.wire.table import dump
 
@@ -98,8 +101,12 @@ def _show(
             say(dump(shown).decode())
         else:
             bell = BELL if live and is_new(shown, sounded) else ""
-            text = board.render(shown, colour=colour, advice=advice_lines(shown, *reader))
-            say((CLEAR if live else "") + bell + text)
+            advice = advice_lines(shown, *reader)
+            if live:
+                size = Size(*shutil.get_terminal_size())
+                say(CLEAR + bell + fit(shown, colour=colour, advice=advice, size=size))
+            else:
+                say(board.render(shown, colour=colour, advice=advice))
         if not live:
             return Exit.WELL
         time.sleep(REFRESH_S)
@@ -122,15 +129,17 @@ def is_new(shown: Mapping[str, object], sounded: set[str]) -> bool:
 
 
 def advice_lines(shown: Mapping[str, object], texts: Catalogue, language: str) -> list[str]:
-    """What to do about the worst alarm that waits; nothing where none does."""
-    worst = next(iter(board.waiting(shown)), None)
+    """What to do about the worst alarm that holds and waits, else the worst that waits."""
+    waiting = board.waiting(shown)
+    worst = next((alarm for alarm in waiting if alarm["active"]), next(iter(waiting), None))
     if worst is None:
         return []
+    over = "" if worst["active"] else "it is over: "
     code = str(worst["guidance"])
     text = texts.text(code, str(worst["class"]) or None, language)
     if not text.advice:
         return []
-    return [board.harmless(f"{code}  {text.title}"), board.harmless(f"    {text.advice}")]
+    return [board.harmless(f"{over}{code}  {text.title}"), board.harmless(f"    {text.advice}")]
 
 
 def _texts(configuration: Configuration | None) -> Catalogue:

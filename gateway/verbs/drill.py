@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from config.nuclides import SELF_SHIELDING
 from config.problem import format_problem
 from config.scenario import examine_scenario
 from gateway.board import harmless
@@ -43,7 +44,10 @@ def _add_ghost(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="NUCLIDE", help="such as Cs-137")
     parser.add_argument("--activity", help='such as "100 MBq"')
     parser.add_argument("--neutrons", type=float, metavar="N", help="neutrons a second")
-    parser.add_argument("--patient", action="store_true", help="in a person, who shields it")
+    shielded = ", ".join(SELF_SHIELDING)
+    parser.add_argument(
+        "--patient", action="store_true", help=f"in a person, who shields it: {shielded}"
+    )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--at", type=_point, metavar="X,Y", help="in m, as posts have it")
     where.add_argument("--detector", metavar="ID", help="beside this one")
@@ -156,7 +160,8 @@ def _said_start(answer: Answer) -> str:
 
 def _said_status(answer: Answer) -> str:
     if answer["drill"] is None:
-        return "no drill is on"
+        failed = answer.get("failed")
+        return f"no drill is on; {failed}" if failed else "no drill is on"
     head = f"drill {answer['drill']} has been on for {answer['since_s']:g} s"
     if "ghosts" not in answer:
         return head

@@ -1,6 +1,7 @@
 """The orders of the operators' desk, by the control socket of this laptop, with no broker."""
 
 import argparse
+import re
 from typing import Final
 
 from gateway.board import harmless
@@ -77,13 +78,22 @@ def _give_all(client: ControlClient, order: OrderVerb, wanted: dict[str, Scalar]
     return Exit.WELL if all(results) else Exit.FAULT
 
 
+def _as_typed(order: OrderVerb, reason: str) -> str:
+    """The reason with arguments by their options: the gateway knows them as they are sent."""
+    for each in order.arguments:
+        if "_" in each.key:
+            reason = re.sub(rf"\b{each.key}\b", each.flag, reason)
+    return reason
+
+
 def _give(client: ControlClient, order: OrderVerb, wanted: Wanted) -> bool:
     answer = client.ask({"ask": "command", "name": order.sent, "arguments": wanted})
     subject = next((f"{wanted[key]}: " for key in _SUBJECTS if key in wanted), "")
     reason = answer.get("reason")
     if answer.get("ok"):
-        said = f"{order.done}: {reason}" if reason else order.done
+        link = " " if str(reason).startswith("until ") else ": "
+        said = f"{order.done}{link}{reason}" if reason else order.done
         say(harmless(f"{subject}{said}"))
         return True
-    complain(harmless(f"{subject}{order.name} refused: {reason}"))
+    complain(harmless(f"{subject}{order.name} refused: {_as_typed(order, str(reason))}"))
     return False

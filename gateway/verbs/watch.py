@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,8 @@ from gateway.consumer.consumer import Consumer
 from gateway.consumer.values import Kind
 from gateway.mqtt import parse_broker
 from gateway.publisher.certificate import load_credentials
+from gateway.publisher.trouble import words
+from gateway.screen import Size, fitted
 from gateway.verbs.board import BELL, CLEAR, REFRESH_S, is_new
 from gateway.verbs.terminal import Exit, complain, load_or_complain, say
 from gateway.watching import Shown, Source, Unseen, announce, picture, render, tell
@@ -190,10 +193,17 @@ async def _follow(watch: _Watch, feed: _Feed) -> None:
                 async for message in client.messages:
                     _take(watch, feed, message)
         except (aiomqtt.MqttError, OSError) as error:
-            feed.source.error = str(error) or type(error).__name__
+            feed.source.error = _words(error, feed)
         finally:
             feed.client = None
         await asyncio.sleep(RECONNECT_S)
+
+
+def _words(error: aiomqtt.MqttError | OSError, feed: _Feed) -> str:
+    """As the gateway says it; aiomqtt keeps the socket's own error behind its text."""
+    inner = error.__context__
+    trouble = inner if isinstance(inner, OSError) else error
+    return words(trouble, parse_broker(feed.source.broker), datetime.now(UTC))
 
 
 def _client(feed: _Feed, *, clean: bool) -> aiomqtt.Client:
@@ -274,10 +284,12 @@ async def _show(watch: _Watch, stop: asyncio.Event) -> Exit:
     while not stop.is_set():
         await _tick(watch)
         shown = watch.look()
-        rows = shutil.get_terminal_size().lines - SCREEN_REST
+        size = Size(*shutil.get_terminal_size())
+        rows = size.lines - SCREEN_REST
         bell = _bell(watch, shown)
         parts = [render(shown, colour=colour, rows=rows), "\n".join(watch.lines)]
-        say(CLEAR + bell + "\n\n".join(filter(None, parts)))
+        lines = "\n\n".join(filter(None, parts)).split("\n")
+        say(CLEAR + bell + "\n".join(fitted(lines, Size(size.columns, size.lines - 1))))
         with suppress(TimeoutError):
             async with asyncio.timeout(REFRESH_S):
                 await stop.wait()

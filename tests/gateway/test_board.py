@@ -7,8 +7,11 @@ import pytest
 from gateway.alarms.orders import Order, Orders
 from gateway.alarms.record import AlarmRecord, Rule
 from gateway.board import board, render, waiting
+from gateway.board_fit import fit
+from gateway.guidance.catalogue import load
+from gateway.screen import Size, cut, width, wrapped
 from gateway.values import Instant
-from gateway.verbs.board import is_new
+from gateway.verbs.board import advice_lines, is_new
 
 NOW = Instant(1.78e9, 1000.0)
 FIGURES = {"per_operator": 0.5, "flood": False}
@@ -134,3 +137,62 @@ def test_the_bell_rings_when_a_mute_is_over():
     assert is_new(shown(record()), sounded)
     assert not is_new(shown(record(silenced=True)), sounded)
     assert is_new(shown(record()), sounded)
+
+
+def test_what_holds_stands_above_what_is_over_and_radiation_above_the_rest():
+    records = (
+        record("over", active=False, raised_at=NOW.earlier(900)),
+        record("seen", acknowledged=True, raised_at=NOW.earlier(800)),
+        record("link", alarm="feed_down", raised_at=NOW.earlier(700)),
+        record("new"),
+        record("worse", priority=2, active=False),
+    )
+    told = [each["occurrence"] for each in shown(*records)["alarms"]]
+    assert told == ["worse", "new", "link", "seen", "over"]
+
+
+def test_advice_is_of_what_holds_else_it_says_that_it_is_over():
+    over = record("over", priority=1, level="R5", active=False)
+    texts = load()
+    lines = advice_lines(shown(over, record()), texts, "en")
+    assert lines[0].startswith("R3  ")
+    assert advice_lines(shown(over), texts, "en")[0].startswith("it is over: R5  ")
+    assert advice_lines(shown(record(acknowledged=True)), texts, "en") == []
+
+
+def crowd(alarms, hidden, detectors):
+    records = [record(f"a{i}", note="very long " * 20, exercise=i == 1) for i in range(alarms)]
+    records += [record(f"h{i}", shelved=True) for i in range(hidden)]
+    row = {"reasons": ["门" * 80], "age_s": 1, "shows": "0.1 µSv/h", "rejects": 0}
+    states = [{"detector": f"d{i}", "state": "stale" if i == 5 else "ok"} for i in range(detectors)]
+    return {**shown(*records), "figures": FIGURES, "detectors": [row | each for each in states]}
+
+
+@pytest.mark.parametrize("size", [Size(80, 24), Size(60, 30), Size(20, 5)])
+@pytest.mark.parametrize("many", [(0, 0, 3), (2, 1, 9), (2, 9, 9), (60, 9, 40)])
+def test_it_fits_the_screen_with_the_alarms_first(size, many):
+    told = fit(crowd(*many), colour=True, advice=["R3  Locate", "    " + "看 " * 99], size=size)
+    lines = told.split("\n")
+    assert len(lines) < size.lines
+    assert max(map(width, lines)) <= size.columns
+    if many[0] and size.lines > 5:
+        assert "hh-1" in lines[3]
+
+
+def test_what_has_no_room_is_counted_and_an_exercise_is_never_cut_off():
+    lines = fit(crowd(30, 9, 8), colour=False, advice=(), size=Size(60, 24)).split("\n")
+    assert lines[-1].startswith("… and 12 more alarms, 9 more hidden, 1 detectors")
+    assert any("EXERCISE R3" in line for line in lines)
+    lines = fit(crowd(2, 9, 9), colour=False, advice=(), size=Size(200, 20)).split("\n")
+    assert any(line.startswith("d5 ") for line in lines), "what is not well comes first"
+    assert lines[-1].endswith("8 detectors ok")
+
+
+def test_wide_characters_count_double_and_paint_does_not_count():
+    assert width("\033[1m门a\033[0m") == 3
+    assert cut("门门门", 5) == "门门…"
+    assert cut("门门门", 4) == "门…"
+    assert cut("\033[1mabcd\033[0m", 3) == "\033[1mab…\033[0m"
+    assert cut("\033[1mabc\033[0m", 3) == "\033[1mabc\033[0m"
+    assert wrapped("  one two three", 9, 3) == ["  one two", "  three"]
+    assert wrapped("  门门门门门", 6, 2) == ["  门门", "  门…"]

@@ -535,3 +535,29 @@ async def test_the_board_says_it_loudly_and_marks_what_is_not_real(rig):
     assert any(name in line for line in marked for name in mine)
     assert not any(name in line for line in marked for name in real)
     assert "DRILL" not in board.render({**shown, "drill": None}, colour=False)
+
+
+@pytest.mark.parametrize("nuclide", ["Cs-137", ""])
+async def test_a_patient_without_known_shielding_is_refused_and_the_drill_goes_on(rig, nuclide):
+    await rig.drills.start(WITH_SOURCE, "lena")
+    wanted = {"kind": " patient", "activity": "100 MBq", "x": 0, "y": 0}
+    with pytest.raises(BadDrill, match="--patient is for I-131, Tc-99m, F-18; not for"):
+        await rig.drills.inject(wanted | {"nuclide": nuclide}, "lena")
+    await rig.drills.inject(wanted | {"nuclide": "I-131"}, "lena")
+    rig.seconds(3)
+    assert rig.drills.is_on
+    assert not rig.drills.failed
+
+
+async def test_a_drill_that_fails_says_so_until_the_next_one(rig, monkeypatch):
+    await rig.drills.start(DRILL, "lena")
+    monkeypatch.setattr(rig.drills._drill, "step", lambda now, item: {}["Cs-137"])
+    rig.second()
+    assert not rig.drills.is_on
+    assert rig.drills.failed.startswith("spring failed at ")
+    assert rig.drills.failed.endswith(" UTC: KeyError: 'Cs-137'")
+    assert rig.drills.sheet.ended_how == "the drill failed: KeyError: 'Cs-137'"
+    shown = {**board.board(rig.now, rig.pipeline.health(), []), "drill_failed": rig.drills.failed}
+    assert board.render(shown, colour=False).startswith("no drill is on; spring failed at ")
+    await rig.drills.start(DRILL, "lena")
+    assert not rig.drills.failed

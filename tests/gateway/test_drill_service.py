@@ -24,7 +24,7 @@ class Drills:
     """A drill as a service sees it."""
 
     def __init__(self):
-        self.sheet, self.is_on, self.asked = None, False, []
+        self.sheet, self.is_on, self.asked, self.failed = None, False, [], ""
 
     async def start(self, text, user):
         if text == "bad":
@@ -205,3 +205,19 @@ def test_json(client, capsys):
     client({"ok": True, "drill": None, "since_s": None})
     assert main(["drill", "status"]) == 0
     assert capsys.readouterr().out == "no drill is on\n"
+
+
+async def test_everybody_sees_that_a_drill_failed():
+    ask = Asked()
+    none = {"ok": True, "drill": None, "since_s": None}
+    assert await ask("status", "otto") == none
+    ask.drills.failed = "spring failed at 14:03:10 UTC: KeyError: 'Cs-137'"
+    assert (
+        await ask("status", "otto") == await ask("status") == none | {"failed": ask.drills.failed}
+    )
+
+
+def test_the_verb_says_that_a_drill_failed(client, capsys):
+    client({"ok": True, "drill": None, "since_s": None, "failed": "spring failed at noon"})
+    assert main(["drill", "status"]) == 0
+    assert capsys.readouterr().out == "no drill is on; spring failed at noon\n"

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import hashlib
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -236,3 +237,16 @@ async def test_over_mqtt_once_as_json():
     assert process.returncode == 0
     assert [each["state"] for each in shown["gateways"]] == ["online"]
     assert [(each["occurrence"], each["mark"]) for each in shown["alarms"]] == [("a", "current")]
+
+
+async def test_an_unreachable_broker_is_told_in_the_gateways_words():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    parser = argparse.ArgumentParser()
+    verb.add_arguments(parser)
+    watch = verb._watch(parser.parse_args([f"mqtt://127.0.0.1:{port}"]))
+    (feed,) = watch.feeds
+    with pytest.raises(aiomqtt.MqttError) as caught:
+        await verb._client(feed, clean=True).__aenter__()
+    feed.source.error = verb._words(caught.value, feed)
+    assert feed.source.error == f"127.0.0.1:{port} refuses connections: is the broker running?"
