@@ -9,7 +9,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -333,7 +333,8 @@ class _Writing:
 def journal_outputs(directory: Path) -> Iterator[Callable[[Outputs], None]]:
     """Stores the outputs of a play in a journal of its own, as a gateway would have.
 
-    The directory must not hold a journal: a play has times of its own. Raises JournalUnusable.
+    The directory must not hold a journal: a play has times of its own. Nobody goes on writing, so
+    the file has no log beside it in the end. Raises JournalUnusable.
     """
     if (directory / FILE).exists():
         raise JournalUnusable(
@@ -351,3 +352,10 @@ def journal_outputs(directory: Path) -> Iterator[Callable[[Outputs], None]]:
         writing.store()
     finally:
         store.close()
+        _drop_log(directory / FILE)
+
+
+def _drop_log(path: Path) -> None:
+    """SQLite removes the log, which was emptied, when the last connection closes."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as con:
+        con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -14,6 +14,7 @@ from config.models import Configuration
 from gateway.journal.file import FILE
 from gateway.journal.look import JournalLook, time_of
 from gateway.journal.record import JournalLimits
+from gateway.journal.retention import DAMAGED
 from gateway.journal.room import reserve_bytes
 from gateway.journal.salvage import ASIDE, NEWER, copies
 from gateway.journal.spans import Span, Spans, decode_cursor
@@ -190,19 +191,32 @@ def _damaged(directory: Path) -> Iterator[Shown]:
             yield {"file": str(path), "bytes": _size(path) or 0}
 
 
+def counted(count: int, noun: str, one: str = "", many: str = "") -> str:
+    """``1 message``, ``2 messages``, and what follows on one or on many."""
+    return f"{count} {noun} {one}".rstrip() if count == 1 else f"{count} {noun}s {many}".rstrip()
+
+
+def _loss(one: Shown) -> str:
+    """What sinks do not get any more, and why."""
+    messages = counted(one["count"], "message")
+    sinks = ", ".join(one["sinks"]) or "every sink"
+    if one["reason"] == DAMAGED:
+        return f"{messages} of {one['lane']} could not be read before {sinks} had them: {DAMAGED}"
+    were = "was" if one["count"] == 1 else "were"
+    reason = one["reason"] or "reason not kept"
+    return f"{messages} of {one['lane']} {were} deleted before {sinks} had them: {reason}"
+
+
 def _attention(shown: Shown, terms: Terms, now: float) -> Iterator[str]:
     for one in shown["quarantine"]:
+        refused = counted(one["count"], "message", "was refused", "were refused")
         yield (
-            f"{one['count']} messages were refused by {one['sink']} ({one['reason']}): remove the "
-            f"cause at the broker, then: dosegate journal requeue {one['sink']}"
+            f"{refused} by {one['sink']} ({one['reason']}): remove the cause at the broker, then: "
+            f"dosegate journal requeue {one['sink']}"
         )
     for one in shown["lost"]:
         if one["last"] >= iso(now - LOST_LATELY_S):
-            yield (
-                f"{one['count']} messages of {one['lane']} were deleted before "
-                f"{', '.join(one['sinks']) or 'every sink'} had them: "
-                f"{one['reason'] or 'reason not kept'}"
-            )
+            yield _loss(one)
     for one in shown["sinks"]:
         late = [each for each in one["owed"] if (each["age_s"] or 0.0) > LATE_S]
         if late and one["configured"] is not False:

@@ -10,6 +10,7 @@ from pathlib import Path
 from gateway.journal.checksum import read_tolerantly
 from gateway.journal.file import FILE, JournalUnusable
 from gateway.journal.quarantine import requeue
+from gateway.journal.status import counted
 from gateway.journal.tables import FORMAT, bring_forward, version
 
 
@@ -35,7 +36,9 @@ def requeue_stopped(directory: Path, sink: str) -> int:
 
 def told_requeued(count: int) -> str:
     """What came of it, in words."""
-    return f"{count} messages are owed again" if count else "nothing of it is kept aside"
+    if not count:
+        return "nothing of it is kept aside"
+    return f"{counted(count, 'message', 'is', 'are')} owed again"
 
 
 def _alone(path: Path) -> sqlite3.Connection:

@@ -17,6 +17,7 @@ from gateway.journal.damage import ASIDE
 from gateway.journal.look import AT_ONCE, JournalLook
 from gateway.journal.record import Record
 from gateway.journal.spans import Span, Spans, decode_cursor
+from gateway.journal.status import counted
 from gateway.journal.walk import EXAMINED, UNREADABLE, readable
 from gateway.values import Instant, Lane
 
@@ -37,8 +38,9 @@ _SET_ASIDE: Final = (
 )
 _ASK_AGAIN: Final = "consumers that need them ask with the command resend; these are gone"
 _TURNED: Final = (
-    "a bit has turned on the disk, or somebody wrote into the file: it is never delivered, and who "
-    "misses it is told so; keep a copy of the folder, and look at the disk"
+    "a bit has turned on the disk, or somebody wrote into the file: what is still owed is not "
+    "delivered and told as lost, what was delivered is named here alone; keep a copy of the "
+    "folder, and look at the disk"
 )
 _REPORT: Final = "the gateway goes on without it; keep a copy of the folder and report it"
 
@@ -159,7 +161,8 @@ def _missing(look: JournalLook, lane: Lane, span: Span) -> Iterator[Finding]:
     for tombstone in look.gone(lane, span):
         left.discard(tombstone)
     for each in left:
-        what = f"{len(each)} messages are missing, and no tombstone says why"
+        missing = counted(len(each), "message", "is", "are")
+        what = f"{missing} missing, and no tombstone says why"
         yield Finding(_where(lane, each), what, _ASK_AGAIN)
 
 

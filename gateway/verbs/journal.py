@@ -7,7 +7,8 @@ are left out unless they are asked for.
 
 import argparse
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,15 +17,16 @@ from typing import Final
 from gateway import n42
 from gateway.board import harmless
 from gateway.journal.export import TABLES, csv_lines, json_lines, writing
+from gateway.journal.status import counted
 from gateway.values import Lane
 from gateway.verbs.journal_n42 import file_name, occurrences
 from gateway.verbs.journal_source import (
     Asked,
     Message,
+    Messages,
     NoAnswer,
     Source,
     add_where,
-    messages,
     source_of,
 )
 from gateway.verbs.journal_text import line, status_lines
@@ -35,6 +37,10 @@ from gateway.wire.table import dump, iso
 _ALIASES: Final = {"samples": "sample", "alarms": "alarm_event", "passages": "passage"}
 _FORMATS: Final = ("csv", "jsonl", "n42")
 _LABEL_WIDTH: Final = 11
+_KINDS: Final = (*TABLES, "watch", "lost")
+"""All that a gateway stores."""
+_FILTERS: Final = ("lane", "detector", "occurrence", "kind", "since", "until")
+_MEDICAL: Final = "assessments are medical data: add --with-assessments"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,17 +114,37 @@ def _status(source: Source, arguments: argparse.Namespace) -> Exit:
 
 def _list(source: Source, arguments: argparse.Namespace) -> Exit:
     asked = {**_asked(source, arguments), "lane": arguments.lane}
-    damaged = 0
-    for message in messages(source, asked, arguments.limit):
-        damaged += message.get("kind") == "damaged"
+    messages = Messages(source, asked, arguments.limit)
+    for message in messages:
         say(dump(message).decode() if arguments.json else harmless(line(message)))
-    return _told(damaged)
+    return _told(messages, arguments)
 
 
-def _told(damaged: int) -> Exit:
+def _told(messages: Messages, arguments: argparse.Namespace) -> Exit:
+    if not messages.count:
+        complain(harmless(_nothing(arguments)))
+    return _told_damaged(messages.damaged)
+
+
+def _told_damaged(damaged: int) -> Exit:
     if damaged:
-        complain(f"{damaged} messages cannot be read: dosegate journal verify tells which")
+        cannot = f"{counted(damaged, 'message')} cannot be read"
+        complain(f"{cannot}: dosegate journal verify tells which")
     return Exit.FAULT if damaged else Exit.WELL
+
+
+def _nothing(arguments: argparse.Namespace) -> str:
+    """Why nothing came, as far as the question tells."""
+    given = [(name, getattr(arguments, name, None)) for name in _FILTERS]
+    filters = " ".join(f"--{name} {text}" for name, text in given if text is not None)
+    if not filters:
+        return "there are no messages"
+    kind = _kind(arguments)
+    if kind is not None and kind not in _KINDS:
+        return f"nothing fits {filters}; kinds are {', '.join(_KINDS)}"
+    if kind == "assessment" and not arguments.with_assessments:
+        return f"nothing fits {filters}; {_MEDICAL}"
+    return f"nothing fits {filters}"
 
 
 def _export(source: Source, arguments: argparse.Namespace) -> Exit:
@@ -141,28 +167,14 @@ def _export_lines(source: Source, arguments: argparse.Namespace) -> Exit:
         if kind not in TABLES:
             raise BadRequest(f"there is no table of {kind!r}: {', '.join(TABLES)}")
         if kind == "assessment" and not arguments.with_assessments:
-            raise BadRequest("assessments are medical data: add --with-assessments to export them")
-    counted = _Counted(messages(source, asked))
-    lines = csv_lines(kind, counted) if arguments.format == "csv" else json_lines(counted)
+            raise BadRequest(f"{_MEDICAL} to export them")
+    messages = Messages(source, asked)
+    lines = csv_lines(kind, messages) if arguments.format == "csv" else json_lines(messages)
     with writing(arguments.out) as file:
         for each in lines:
             file.write(each)
-    complain(f"{counted.count} messages")
-    return _told(counted.damaged)
-
-
-class _Counted:
-    """Passes messages on and counts them."""
-
-    def __init__(self, passed: Iterable[Message]) -> None:
-        self._passed = passed
-        self.count = self.damaged = 0
-
-    def __iter__(self) -> Iterator[Message]:
-        for message in self._passed:
-            self.count += 1
-            self.damaged += message.get("kind") == "damaged"
-            yield message
+    complain(counted(messages.count, "message"))
+    return _told(messages, arguments)
 
 
 def _export_n42(source: Source, arguments: argparse.Namespace) -> Exit:
@@ -178,18 +190,35 @@ def _export_n42(source: Source, arguments: argparse.Namespace) -> Exit:
         folder.mkdir(parents=True, exist_ok=True)
     gateway = source.ask({"what": "status"})["status"]["gateway"]
     author = n42.Author(gateway, version("dosegate"), time.time())
-    events = messages(source, {**asked, "kind": "alarm_event"})
+    events = Messages(source, {**asked, "kind": "alarm_event"})
+    meanwhile = _Meanwhile(source)
     count = 0
-    for occurrence in occurrences(lambda question: messages(source, question), events):
+    for occurrence in occurrences(meanwhile.read, events):
         name = file_name(occurrence.alarm["occurrence"])
         with writing(arguments.out if is_one else str(folder / name)) as file:
             file.write(n42.document(occurrence, author))
         count += 1
-    complain(f"{count} documents")
+    complain(counted(count, "document"))
+    # The walk along the alarms passes all lanes, but not what was before --since.
+    told = _told_damaged(max(events.damaged, meanwhile.damaged))
     if is_one and not count:
         complain(f"the journal has no radiation alarm {arguments.occurrence!r}")
         return Exit.FAULT
-    return Exit.WELL
+    return told
+
+
+@dataclass(slots=True)
+class _Meanwhile:
+    """What the detectors of alarms said; ``damaged`` is the most that one reading passed."""
+
+    source: Source
+    damaged: int = 0
+
+    def read(self, question: Asked) -> Iterator[Message]:
+        """The messages that are asked for. Raises NoAnswer."""
+        messages = Messages(self.source, question)
+        yield from messages
+        self.damaged = max(self.damaged, messages.damaged)
 
 
 def _verify(source: Source, arguments: argparse.Namespace) -> Exit:
@@ -208,7 +237,10 @@ def _verify(source: Source, arguments: argparse.Namespace) -> Exit:
             break
     if not is_whole:
         complain("the file is large and in use: stop the gateway to have it checked page by page")
-    complain(f"{examined} messages looked at, {findings or 'no'} findings")
+    if arguments.json:
+        say(dump({"examined": examined, "findings": findings, "whole": is_whole}).decode())
+    found = counted(findings, "finding") if findings else "no findings"
+    complain(f"{counted(examined, 'message')} looked at, {found}")
     return Exit.FAULT if findings else Exit.WELL
 
 
@@ -232,10 +264,15 @@ def _asked(source: Source, arguments: argparse.Namespace) -> Asked:
     return {
         "detector": arguments.detector,
         "occurrence": arguments.occurrence,
-        "kind": _ALIASES.get(arguments.kind, arguments.kind),
+        "kind": _kind(arguments),
         "restricted": True if arguments.with_assessments else None,
         **times,
     }
+
+
+def _kind(arguments: argparse.Namespace) -> str | None:
+    given: str | None = arguments.kind
+    return given if given is None else _ALIASES.get(given, given)
 
 
 def _time(text: str, newest: float) -> str:

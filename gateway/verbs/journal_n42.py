@@ -1,7 +1,7 @@
 """Occurrences of alarms with what their detectors said meanwhile, for N42 documents."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -12,7 +12,7 @@ from gateway.values import Lane
 from gateway.wire.table import iso
 
 Message = dict[str, Any]
-Read = Callable[[dict[str, Any]], Iterator[Message]]
+Read = Callable[[dict[str, Any]], Iterable[Message]]
 BEFORE_S: Final = 5.0
 """Samples so long before the alarm are part of its document: own choice."""
 AFTER_S: Final = 120.0
@@ -21,7 +21,7 @@ LATE_S: Final = 60.0
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
-def occurrences(read: Read, events: Iterator[Message]) -> Iterator[Occurrence]:
+def occurrences(read: Read, events: Iterable[Message]) -> Iterator[Occurrence]:
     """Each occurrence of a radiation alarm among the events, with its newest event.
 
     ``read`` gives the messages that are asked for. Only alarms that are not closed are kept.

@@ -3,7 +3,7 @@
 import argparse
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -126,16 +126,39 @@ def _file(directory: Path, configuration: Configuration | None) -> File:
     return File(directory, desk)
 
 
-def messages(source: Source, question: Asked, limit: int | None = None) -> Iterator[Message]:
-    """All messages that are asked for, or the first of them. Raises NoAnswer."""
-    left = limit
-    place = None
-    while left is None or left > 0:
-        most = MOST if left is None else min(MOST, left)
-        reply = source.ask({"what": "list", **question, "limit": most, "place": place})
-        yield from reply["messages"]
-        if left is not None:
-            left -= len(reply["messages"])
-        place = reply["place"]
-        if place is None:
-            return
+@dataclass(slots=True)
+class Messages:
+    """All messages that are asked for, or the first of them, counted as they pass.
+
+    ``damaged`` are those on the way that cannot be read: whether they fit, nobody knows.
+    """
+
+    source: Source
+    question: Mapping[str, object]
+    limit: int | None = None
+    count: int = 0
+    damaged: int = 0
+
+    def __iter__(self) -> Iterator[Message]:
+        """Raises NoAnswer."""
+        left = self.limit
+        place = None
+        while left is None or left > 0:
+            most = MOST if left is None else min(MOST, left)
+            asked = {"what": "list", **self.question, "limit": most, "place": place}
+            reply = self.source.ask(asked)
+            self.damaged += reply["damaged"]
+            for message in reply["messages"]:
+                self._count(message)
+                yield message
+            if left is not None:
+                left -= len(reply["messages"])
+            place = reply["place"]
+            if place is None:
+                return
+
+    def _count(self, message: Message) -> None:
+        if message.get("kind") == "damaged":  # a row as it was stored, which is no message
+            self.damaged += 1
+        else:
+            self.count += 1

@@ -20,6 +20,7 @@ from gateway.board import harmless
 from gateway.explanation import Lines, explain_occurrence
 from gateway.journal.file import JournalUnusable
 from gateway.journal.look import JournalLook
+from gateway.journal.status import counted
 from gateway.moment import Moment, explain_moment, look_at, smallest_rises
 from gateway.verbs.duration import seconds
 from gateway.verbs.terminal import Exit, complain, load_or_complain, say
@@ -61,7 +62,8 @@ def run(arguments: argparse.Namespace) -> Exit:
             else:
                 done = _moment(look, arguments, configuration)
             if look.passed:
-                complain(f"{look.passed} rows cannot be read: dosegate journal verify tells which")
+                rows = counted(look.passed, "row")
+                complain(f"{rows} cannot be read: dosegate journal verify tells which")
             return done
     except (JournalUnusable, sqlite3.Error) as error:
         complain(str(error))

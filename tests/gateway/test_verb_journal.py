@@ -234,7 +234,10 @@ DAMAGE = {
         f"UPDATE events SET body = {TURNED} WHERE seq = 2",
         "row 2 of events is not",
     ),
-    "another number": ("UPDATE events SET seq = 99 WHERE seq = 8", "epoch 1, number 8: 1 messages"),
+    "another number": (
+        "UPDATE events SET seq = 99 WHERE seq = 8",
+        "epoch 1, number 8: 1 message is missing",
+    ),
     "a turned state": (
         f"UPDATE states SET value = {TURNED.replace('body', 'value')} WHERE key = '00000001'",
         "states: 00000001: the row is not as it was stored",

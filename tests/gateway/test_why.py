@@ -154,7 +154,7 @@ def test_an_event_that_cannot_be_read_is_left_out_and_said(folder, call):
     code, out, err = call("why", "o1", "--state-dir", state)
     assert code == 0
     assert "acknowledged by anna" not in out
-    assert err == "1 rows cannot be read: dosegate journal verify tells which\n"
+    assert err == "1 row cannot be read: dosegate journal verify tells which\n"
 
 
 def test_what_was_expected_follows_from_the_background(folder, call):
