@@ -29,6 +29,7 @@ from gateway.execution import Execution, SinkSide
 from gateway.heartbeat import HEARTBEAT_S, Heartbeats
 from gateway.journal.journal import Journal
 from gateway.journal.record import JournalLimits
+from gateway.link_log import LinkLog
 from gateway.notify import WATCHDOG_SHARE, Notifier
 from gateway.pipeline import Arrived, Input, LinkChanged, Noticed, Pipeline, Ticked
 from gateway.posts import posts
@@ -104,6 +105,7 @@ class Gateway:
         self._assembler = Assembler(
             drivers, self, now, self._ticker, self._random, self._recorder.taps
         )
+        self._link_log = LinkLog()
         self._stopping = asyncio.Event()
         self._reloads = False
         self._parts: _Parts | None = None
@@ -130,10 +132,11 @@ class Gateway:
 
     def report(self, detector: str, state: LinkState, reason: str) -> None:
         """A change of a link."""
-        if state is LinkState.WAITING:
-            log.warning("link_down", detector=detector, reason=reason)
-        elif state is LinkState.READING:
-            log.info("link_up", detector=detector)
+        if self._link_log.is_due(detector, state, reason, self._now().mono):
+            if state is LinkState.WAITING:
+                log.warning("link_down", detector=detector, reason=reason)
+            else:
+                log.info("link_up", detector=detector)
         self._step(LinkChanged(detector, state, reason))
 
     def notify(self, notice: Notice) -> None:

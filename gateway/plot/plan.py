@@ -1,6 +1,6 @@
 """The map: ways, posts, sources, and where alarms were raised."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gateway.plot import styles
+from gateway.plot.labels import Box, Labels, is_beside
 from gateway.plot.numbers import plain
 from gateway.plot.places import Plan
 from gateway.plot.styles import Key
@@ -23,22 +24,9 @@ MOST_NAMED: Final = 6
 LEAST_M: Final = 10.0
 """A map shows at least so many metres."""
 _CHARACTER_PT: Final = 4.4
-_LINE_PT: Final = 8.5
 _MARK_PT: Final = 4.0
 """Half of what a marker covers."""
-_NEAR_PT: Final = 12
-"""A name that is farther from its place has a line to it."""
-_OFFSETS: Final = tuple(
-    (dx, dy)
-    for far in (0, 10, 20, 30, 40)
-    for dx in ((7, -7) if far < 10 else (0, 7, -7))
-    for dy in sorted({far, -far})
-)
-"""Where a name may stand beside its place, in points, the nearest first."""
-_FAR_COST: Final = 0.4
 _STEPS: Final = 40
-
-Box = tuple[float, float, float, float]
 
 
 class PlanDrawing:
@@ -48,13 +36,12 @@ class PlanDrawing:
         self._axes = axes
         self._plan = plan
         self._key = key
-        self._taken: list[Box] = []
         west, east, south, north = _frame(plan, size_in)
         axes.set_xlim(west, east)
         axes.set_ylim(south, north)
-        self._west, self._south = west, south
+        self._west, self._east, self._south = west, east, south
         self._per_m = size_in[0] * 72 / (east - west)
-        self._inside = (0.0, 0.0, size_in[0] * 72, size_in[1] * 72)
+        self._labels = Labels((0.0, 0.0, size_in[0] * 72, size_in[1] * 72))
 
     def draw(self) -> None:
         """All of it."""
@@ -116,8 +103,8 @@ class PlanDrawing:
             if raised.grade not in known:
                 known.append(raised.grade)
         alarmed = {raised.at for raised in self._plan.alarms}
-        for at, known in sorted(labels.items(), key=lambda each: each[0] not in alarmed):
-            self._name(at, " ".join(filter(None, known)), is_bold=at in alarmed)
+        for at in sorted(labels, key=lambda at: (at not in alarmed, self._room(at))):
+            self._name(at, " ".join(filter(None, labels[at])), is_bold=at in alarmed)
         named = self._plan.sources if len(self._plan.sources) <= MOST_NAMED else ()
         for way in named:
             self._name(way.places[0], f"{way.name} {way.note}".strip())
@@ -127,15 +114,17 @@ class PlanDrawing:
         for zone in self._plan.zones:
             self._name(Place(zone.west, zone.north), zone.note)
 
+    def _room(self, at: Place) -> float:
+        """How far the nearer side of the map is; what has little room is named first."""
+        return min(at.x - self._west, self._east - at.x)
+
     def _name(self, at: Place, text: str, *, is_bold: bool = False) -> None:
-        """Where it covers least of what is there already."""
+        """Beside its place, or elsewhere with a line to it."""
         if not text:
             return
         x, y = (at.x - self._west) * self._per_m, (at.y - self._south) * self._per_m
         width = len(text) * _CHARACTER_PT * (1.1 if is_bold else 1.0)
-        boxes = [(_box(x + dx, y + dy, width, dx), dx, dy) for dx, dy in _OFFSETS]
-        box, dx, dy = min(boxes, key=lambda each: self._cost(each[0]) + abs(each[2]) * _FAR_COST)
-        self._taken.append(box)
+        dx, dy = self._labels.place(x, y, width)
         leader = {"arrowstyle": "-", "linewidth": 0.4, "color": styles.GREY, "shrinkB": 3.0}
         self._axes.annotate(
             text,
@@ -147,13 +136,8 @@ class PlanDrawing:
             ha="center" if not dx else "right" if dx < 0 else "left",
             va="center",
             zorder=7,
-            arrowprops=leader if abs(dy) > _NEAR_PT else None,
+            arrowprops=None if is_beside((dx, dy)) else leader,
         )
-
-    def _cost(self, box: Box) -> float:
-        """What it covers, and what of it lies outside, in square points."""
-        whole = (box[2] - box[0]) * (box[3] - box[1])
-        return _overlap(box, self._taken) + 3 * (whole - _overlap(box, (self._inside,)))
 
     def _keep_clear(self, start: Place, end: Place) -> None:
         """Names do not stand on a way where that can be helped."""
@@ -162,24 +146,9 @@ class PlanDrawing:
             y = start.y + (end.y - start.y) * step / _STEPS
             left, low = (x - self._west) * self._per_m, (y - self._south) * self._per_m
             half = _MARK_PT if start == end else 2.0
-            self._taken.append((left - half, low - half, left + half, low + half))
+            self._labels.keep_clear((left - half, low - half, left + half, low + half))
             if start == end:
                 return
-
-
-def _box(x: float, y: float, width: float, side: int) -> Box:
-    """Of a text to the right of x, to its left, or above or below it."""
-    begin = x - width / 2 if not side else x - width if side < 0 else x
-    return begin, y - _LINE_PT / 2, begin + width, y + _LINE_PT / 2
-
-
-def _overlap(box: Box, others: Iterable[Box]) -> float:
-    total = 0.0
-    for other in others:
-        wide = min(box[2], other[2]) - max(box[0], other[0])
-        high = min(box[3], other[3]) - max(box[1], other[1])
-        total += max(wide, 0.0) * max(high, 0.0)
-    return total
 
 
 def shape(plan: Plan) -> float:

@@ -45,6 +45,9 @@ def left_out(choice: Choice, story: Story, plan: Plan) -> tuple[str, ...]:
         names = [name for name, axis in choice.axes_left_out if axis is shown]
         if names:
             found.append(f"No room for {shown} of {_named(names)}.")
+    silent = [block.detector.id for block in choice.blocks if not block.shown]
+    if silent:
+        found.append(f"No dose rate or counts in this time: {_named(silent)}.")
     hidden = [block for block in choice.blocks if block.hidden_rows]
     if hidden:
         told = [f"{block.hidden_rows} of {block.detector.id}" for block in hidden]

@@ -34,6 +34,10 @@ _EXAMINED: Final = 50_000
 _TOLD: Final = ("state", "about")
 
 
+Times = tuple[float | None, float | None]
+"""From when to when, wall times; None: from the first, to the last."""
+
+
 class Unreadable(Exception):
     """There is no story to be had; the text says why. ``is_fault``: the data are at fault."""
 
@@ -84,9 +88,18 @@ def _told(teller: Teller, asked: Asked, start: float | None = None) -> Story:
     """The story between the times that are asked for."""
     if teller.newest is None:
         return teller.story()
-    begin, end = (_moment(text, teller.newest, start) for text in (asked.begin, asked.end))
+    return _between(teller, *_times(asked, teller.newest, start))
+
+
+def _times(asked: Asked, newest: float, start: float | None = None) -> Times:
+    """The times that are meant, where ``newest`` is that of the newest entry."""
+    return _moment(asked.begin, newest, start), _moment(asked.end, newest, start)
+
+
+def _between(teller: Teller, begin: float | None, end: float | None) -> Story:
     first = teller.oldest if begin is None else begin
-    if first is not None and first >= (teller.newest if end is None else end) and (begin or end):
+    last = teller.newest if end is None else end
+    if (begin or end) and first is not None and last is not None and first >= last:
         raise Unreadable("--from is not before --to, or before the newest entry", is_fault=False)
     return teller.story(begin, end)
 
@@ -192,39 +205,53 @@ def _line(teller: Teller, line: str, where: str) -> None:
 
 
 def _journal(directory: Path, asked: Asked, teller: Teller) -> Told:
-    damaged = 0
+    taken = damaged = 0
     try:
         with JournalLook.open(directory) as look:
             newest = look.newest() or 0.0
-            begin, end = (_moment(text, newest, None) for text in (asked.begin, asked.end))
+            begin, end = _times(asked, newest)
             alarms = Wanted(lanes=tuple(lane for lane in Lane if lane.is_alarm), until=end)
             samples = Wanted(
                 lanes=tuple(lane for lane in Lane if not lane.is_alarm), since=begin, until=end
             )
             for wanted in (alarms, samples):
-                damaged += _walk(look, wanted, teller)
+                good, bad = _walk(look, wanted, teller)
+                taken, damaged = taken + good, damaged + bad
     except (JournalUnusable, sqlite3.Error) as error:
         raise Unreadable(str(error)) from error
     except BadMessage as error:
         raise Unreadable(f"{directory}: {error}") from error
-    notes = [FILE_NOTE]
-    if damaged:
-        notes.append(f"Messages that cannot be read: {damaged}; dosegate journal verify tells.")
-        complain(notes[-1])
+    if begin is not None and end is None:
+        end = max(newest, teller.newest or newest)
     name = f"journal {directory.resolve().name}"
-    return Told(_told(teller, asked), Stage(notes=tuple(notes)), name)
+    notes = _journal_notes(directory, taken, damaged)
+    return Told(_between(teller, begin, end), Stage(notes=notes), name)
 
 
-def _walk(look: JournalLook, wanted: Wanted, teller: Teller) -> int:
-    """Takes all of it; how many messages cannot be read."""
+def _journal_notes(directory: Path, taken: int, damaged: int) -> tuple[str, ...]:
+    """What stands in the picture; damage is told at once. Raises Unreadable if nothing is left."""
+    if not damaged:
+        return (FILE_NOTE,)
+    note = f"Messages that cannot be read: {damaged}; dosegate journal verify tells."
+    if not taken:
+        raise Unreadable(f"{directory}: nothing can be read. {note}")
+    complain(note)
+    return (FILE_NOTE, note)
+
+
+def _walk(look: JournalLook, wanted: Wanted, teller: Teller) -> tuple[int, int]:
+    """Takes all of it; how many messages there are, and how many cannot be read."""
     place: Place | None = None
-    damaged = 0
+    taken = damaged = 0
     while True:
         found = page(look, wanted, place, _LIMIT, _BYTES, _EXAMINED)
         damaged += found.damaged
         for message in found.messages:
-            if message.get("kind") != "damaged":
-                _take(teller, message)
+            if message.get("kind") == "damaged":
+                damaged += 1
+                continue
+            taken += 1
+            _take(teller, message)
         place = found.place
         if place is None:
-            return damaged
+            return taken, damaged

@@ -194,6 +194,12 @@ def test_a_map_shows_ways_posts_sources_and_where_alarms_were_raised(story: Stor
         assert said in told
 
 
+def test_detectors_without_readings_are_named(story: Story):
+    silent = replace(story.detectors[0], series=())
+    drawn = draw(replace(story, detectors=(silent,)), Stage(), PAGE, "svg")
+    assert "No dose rate or counts in this time: hh-1." in drawn.remarks
+
+
 def test_one_place_alone_is_no_map(story: Story):
     stage = Stage(detectors=(Way("hh-1", (NOON,), (Place(0.0, 0.0),)),))
     assert "east, m" not in words(story, stage)

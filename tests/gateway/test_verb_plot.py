@@ -2,6 +2,7 @@
 
 import io
 import json
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from gateway import cli
+from gateway.journal.file import FILE
+from gateway.journal.look import journal_outputs
+from gateway.values import Entry, Lane, Outputs
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "config" / "examples" / "scenarios"
@@ -80,6 +84,68 @@ def test_a_journal_and_its_export_give_the_same_story(call, tmp_path):
     assert call("plot", export, tmp_path / "export.svg", "--title", "one")[0] == 0
     assert (tmp_path / "journal.svg").read_bytes() == (tmp_path / "export.svg").read_bytes()
     assert "R5" in (tmp_path / "journal.svg").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def late(call, tmp_path):
+    """A journal whose newest entry is of another kind, a minute after the last reading."""
+
+    def entries(lines):
+        for line in lines:
+            message = json.loads(line)
+            if message["kind"] == "sample":
+                yield Entry(Lane.EXERCISE_SAMPLES, "detector/hh-1/sample", line.encode())
+            elif message["kind"] == "alarm_event":
+                yield Entry(Lane.EXERCISE_ALARMS, "alarm/event", line.encode())
+
+    state = tmp_path / "late"
+    with journal_outputs(state) as take:
+        for entry in entries(call("simulate", UNPLUGGED)[1].splitlines()):
+            take(Outputs(entries=(entry,)))
+        watch = json.dumps({"kind": "watch", "time": "2026-01-01T00:02:40.000Z"}).encode()
+        take(Outputs(entries=(Entry(Lane.EXERCISE_ALARMS, "watch", watch),)))
+    return state
+
+
+def test_times_before_the_end_of_a_journal_mean_its_newest_entry(call, late, tmp_path):
+    out = tmp_path / "late.svg"
+    assert call("plot", late, out, "--from", "-90s")[0] == 0
+    picture = out.read_text(encoding="utf-8")
+    assert "00:01:10 to 00:02:40 UTC" in picture
+    assert "dose rate" in picture
+    assert "no samples came" in picture
+
+
+def test_a_piece_of_a_journal_without_readings_says_so(call, late, tmp_path):
+    code, _, told = call("plot", late, tmp_path / "late.svg", "--from", "-50s")
+    assert code == 0
+    assert "No dose rate or counts in this time: hh-1." in told
+
+
+def test_damaged_rows_are_left_out_and_counted(call, tmp_path):
+    state, out = tmp_path / "state", tmp_path / "damaged.svg"
+    call("simulate", UNPLUGGED, "--journal", state)
+    damage(state, "UPDATE events SET body = x'00' WHERE id = 1")
+    code, _, told = call("plot", state, out)
+    assert (code, "Messages that cannot be read: 1;" in told) == (0, True)
+    assert "Messages that cannot be read: 1;" in "".join(out.read_text("utf-8").split("\n"))
+
+
+@pytest.mark.parametrize("words", [(), ("--detector", "hh-1")])
+def test_a_journal_of_which_nothing_can_be_read(call, tmp_path, words):
+    state, out = tmp_path / "state", tmp_path / "damaged.svg"
+    call("simulate", UNPLUGGED, "--journal", state)
+    damage(state, "UPDATE events SET body = x'00'", "UPDATE groups SET data = x'00'")
+    code, _, told = call("plot", state, out, *words)
+    assert (code, "nothing can be read" in told, out.exists()) == (1, True, False)
+
+
+def damage(state: Path, *statements: str) -> None:
+    con = sqlite3.connect(state / FILE)
+    for statement in statements:
+        con.execute(statement)
+    con.commit()
+    con.close()
 
 
 def test_a_piece_of_time_and_some_detectors(call, played, tmp_path):
