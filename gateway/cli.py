@@ -11,7 +11,14 @@ from types import ModuleType
 from typing import Final
 
 from gateway.verbs.order_table import ORDERS
-from gateway.verbs.terminal import Exit, complain
+from gateway.verbs.terminal import (
+    Exit,
+    NoOutput,
+    complain,
+    drop_output,
+    finish_output,
+    spell_out,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,7 @@ VERBS = (
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one verb; the exit code is 0 well, 1 a fault was found, 2 bad usage."""
+    spell_out()
     words = sys.argv[1:] if words is None else list(words)
     verb = next((verb for verb in VERBS if words and verb.name == words[0]), None)
     parser = _parser(verb)
@@ -60,15 +68,25 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args([_PAST.sub(r" \g<0>", word) for word in words])
     if verb is None:
         return Exit.USAGE
-    run: Callable[[argparse.Namespace], Exit] = _module(verb).run
+    return _run(_module(verb).run, arguments)
+
+
+def _run(run: Callable[[argparse.Namespace], Exit], arguments: argparse.Namespace) -> Exit:
     try:
-        return run(arguments)
+        code = run(arguments)
+        finish_output()
     except BrokenPipeError:
+        drop_output()
         sys.stderr.close()
         return Exit.WELL
+    except NoOutput as error:
+        drop_output()
+        complain(str(error))
+        return Exit.FAULT
     except KeyboardInterrupt:
         complain("interrupted")
         return Exit.FAULT
+    return code
 
 
 def _parser(verb: Verb | None) -> argparse.ArgumentParser:

@@ -1,6 +1,8 @@
 """The broker of a stage: a small one of its own, and what events of a scenario do to it."""
 
 import asyncio
+import errno
+import os
 import socket
 from enum import StrEnum
 from typing import Final
@@ -37,7 +39,7 @@ class StageBroker:
         try:
             await self._broker.start()
         except (OSError, OverflowError) as error:
-            raise CannotListen(f"no broker on port {port}: {error}") from error
+            raise CannotListen(_no_port(port, error)) from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -61,6 +63,17 @@ class StageBroker:
         if self._held is not None:
             return BrokerState.STOPPED
         return BrokerState.LISTENING if self._stall is None else BrokerState.STALLED
+
+    def objection(self, event: BrokerAction) -> str:
+        """Why this would change nothing; empty if it would."""
+        match event, self.state:
+            case BrokerStop(forgets=False), BrokerState.STOPPED:
+                return "the broker is stopped already"
+            case ((BrokerCut() | BrokerStall()), BrokerState.STOPPED):
+                return "the broker is stopped: broker-start first"
+            case BrokerStart(), BrokerState.LISTENING:
+                return "the broker runs and is not stalled: there is nothing to start"
+        return ""
 
     async def play(self, event: BrokerAction) -> None:
         """Plays one event; what is so already stays so."""
@@ -102,6 +115,14 @@ class StageBroker:
         if self._held is not None:
             self._held.close()
             self._held = None
+
+
+def _no_port(port: int, error: OSError | OverflowError) -> str:
+    if isinstance(error, OverflowError):
+        return f"{port} is no port: they go from 1 to 65535, and 0 is any free one"
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} is in use"
+    return f"no broker on port {port}: {os.strerror(error.errno) if error.errno else error}"
 
 
 def _bound(port: int) -> socket.socket:

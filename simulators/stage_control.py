@@ -10,6 +10,8 @@ socket's file mode.
 import asyncio
 import contextlib
 import json
+import os
+import socket
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -30,6 +32,8 @@ LINE_LIMIT: Final = 65_536
 CLIENTS: Final = 16
 IDLE_S: Final = 300.0
 MODE: Final = 0o660
+ANSWER_S: Final = 2.0
+"""Own choice: who listens and is this busy is there nonetheless."""
 _NAMED: Final = ("place_source", "send_source")
 
 Table = dict[str, object]
@@ -37,6 +41,19 @@ Table = dict[str, object]
 
 class Refused(Exception):
     """What was asked for is not done; the text says why."""
+
+
+def is_answered(path: Path) -> bool:
+    """Whether a stage listens there; the file that a killed one left does not count."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ANSWER_S)
+        try:
+            connection.connect(os.fspath(path))
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+    return True
 
 
 class StageControl:
@@ -110,6 +127,10 @@ class StageControl:
             raise Refused(
                 "this stage has no broker of its own: that one is yours to stop and start"
             )
+        if isinstance(event, BrokerAction) and self._stage.broker is not None:
+            objection = self._stage.broker.objection(event)
+            if objection:
+                raise Refused(objection)
         if not await self._stage.happen(event):
             raise Refused(
                 f"{event.do!r} is nothing for a stage: it plays the world, links, instruments and "

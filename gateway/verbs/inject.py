@@ -47,13 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_parser("resume", help="it goes on")
     speed = what.add_parser("speed", help="how fast it goes")
     speed.add_argument("factor", type=float, help="seconds of play in a second")
-    what.add_parser("status", help="time, sources, and what is wrong with links, as JSON")
+    status = what.add_parser("status", help="time, sources, and what is wrong with links, as JSON")
+    status.add_argument("--json", action="store_true", help="as it is without: it is JSON anyway")
     for name, model in _actions():
         as_in_files = [name] if "_" in name else []
         one = what.add_parser(name.replace("_", "-"), aliases=as_in_files, help=_first_line(model))
         if "detector" in model.model_fields:
             one.add_argument("detector")
-        one.add_argument("keys", nargs="*", metavar="KEY=VALUE", help=_keys_of(model))
+        one.add_argument("keys", nargs="*", default=[], metavar="KEY=VALUE", help=_keys_of(model))
 
 
 def run(arguments: argparse.Namespace) -> Exit:
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> Exit:
             complain(str(error).replace("the gateway", "the stage"))
         return Exit.FAULT
     if not answer.pop("ok", False):
-        complain(harmless(str(answer.get("reason"))))
+        complain("\n".join(map(harmless, str(answer.get("reason")).split("\n"))))
         return Exit.FAULT
     say(json.dumps(answer.get("played", answer), ensure_ascii=False))
     return Exit.WELL
@@ -107,9 +108,13 @@ def _first_line(model: type[Action]) -> str:
     return (model.__doc__ or "").splitlines()[0]
 
 
+def _own_keys(model: type[Action]) -> tuple[str, ...]:
+    """Without those that the words before them say."""
+    return tuple(name for name in model.model_fields if name not in ("at_s", "do", "detector"))
+
+
 def _keys_of(model: type[Action]) -> str:
-    own = [name for name in model.model_fields if name not in ("at_s", "do", "detector")]
-    return ", ".join(own) or "none"
+    return ", ".join(_own_keys(model)) or "none"
 
 
 def _request(arguments: argparse.Namespace) -> Table:
@@ -209,8 +214,9 @@ def _pair(model: type[Action], word: str) -> tuple[str, object]:
     key, equals, value = word.partition("=")
     if not equals:
         raise BadWord(f"{word!r} is not KEY=VALUE; keys: {_keys_of(model)}")
-    field = model.model_fields.get(key)
-    if field is not None and field.annotation is str:
+    if key not in _own_keys(model):
+        raise BadWord(f"{key!r} is an unknown key; keys: {_keys_of(model)}")
+    if model.model_fields[key].annotation is str:
         return key, value
     try:
         return key, tomllib.loads(f"value = {value}")["value"]

@@ -15,6 +15,7 @@ from gateway.verbs.terminal import Exit, complain, say
 from simulators.api import Emission
 from simulators.stage_broker import StageBroker
 from simulators.stage_clock import StageClock
+from simulators.stage_control import SOCKET, is_answered
 from simulators.truth import TruthFile
 
 
@@ -31,15 +32,38 @@ def play_live(
     """Plays until the scenario's end, ``seconds`` of play or an interrupt.
 
     With no ``brokers`` of somebody else the stage brings one of its own, on ``port``. Raises
-    BadSpeed, CannotListen.
+    BadSpeed, CannotListen, NoPlace.
     """
     clock = StageClock(speed, paused=paused)
-    place = directory or Path(tempfile.mkdtemp(prefix="dosegate-live-"))
-    place.mkdir(parents=True, exist_ok=True)
+    place = _place(directory)
     _allow_many_ports()
-    end_s = seconds or scenario.scenario.duration_s
-    asyncio.run(_play(scenario, place, end_s, brokers, port, clock))
+    end_s = scenario.scenario.duration_s if seconds is None else seconds
+    try:
+        asyncio.run(_play(scenario, place, end_s, brokers, port, clock))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise NoPlace(f"{error.filename}: {error.strerror}") from error
     return Exit.WELL
+
+
+class NoPlace(Exception):
+    """A folder in which no stage can be played; the text says why."""
+
+
+def _place(directory: Path | None) -> Path:
+    """The folder for ports and files, with no other stage in it. Raises NoPlace."""
+    if directory is None:
+        return Path(tempfile.mkdtemp(prefix="dosegate-live-"))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NoPlace(f"{directory}: is no folder") from None
+    except OSError as error:
+        raise NoPlace(f"{directory}: {error.strerror}") from error
+    if is_answered(directory / SOCKET):
+        raise NoPlace(f"a stage is played in {directory} ({SOCKET} answers)")
+    return directory.absolute()
 
 
 def _allow_many_ports() -> None:

@@ -43,13 +43,17 @@ def _write(files: dict[str, str], directory: Path) -> Exit:
 
 
 def _check(files: dict[str, str], directory: Path) -> Exit:
+    if not directory.is_dir():
+        complain(f"{directory}: no such folder")
+        return Exit.USAGE
     stale = [name for name, text in files.items() if _read(directory / name) != text]
-    there = (path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
-    known = files.keys() | MEASURED
-    stale += [path.as_posix() for path in there if path.as_posix() not in known]
     for name in sorted(stale):
         complain(f"{directory / name} is not fresh: run dosegate schema --write {directory}")
-    return Exit.FAULT if stale else Exit.WELL
+    there = (path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
+    foreign = {path.as_posix() for path in there} - files.keys() - MEASURED
+    for name in sorted(foreign):
+        complain(f"{directory / name} is no file of the schema set: remove it")
+    return Exit.FAULT if stale or foreign else Exit.WELL
 
 
 def _read(path: Path) -> str | None:

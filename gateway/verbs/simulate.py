@@ -2,22 +2,26 @@
 
 import argparse
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from config.connections import check_sinks
 from config.injection import read_events
-from config.problem import ConfigErrors, format_problem
+from config.locate import Locations
+from config.problem import ConfigErrors, Findings, format_problem
 from config.scenario import Scenario, examine_scenario
 from gateway.alarms.record import AlarmEvent
 from gateway.journal.file import JournalUnusable
 from gateway.journal.look import journal_outputs
 from gateway.values import Outputs
 from gateway.verbs.heard import unanswered, unmet
-from gateway.verbs.live import play_live
+from gateway.verbs.live import NoPlace, play_live
 from gateway.verbs.terminal import Exit, complain, say, spare_collector
 from gateway.verbs.virtual import VirtualPlay
 from simulators.counter import NoCounts
@@ -54,7 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --live: yours, for the configuration; default: the stage brings its own",
     )
     parser.add_argument("--port", type=int, help="with --live: of its own broker; default: any")
-    parser.add_argument("--seconds", type=float, help="with --live: end after this time of play")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help="with --live: end after so many of play, with --speed 4 in a quarter of the time",
+    )
     parser.add_argument("--speed", type=float, help="with --live: seconds of play in a second")
     parser.add_argument("--paused", action="store_true", help="with --live: the clock stands at 0")
     parser.add_argument(
@@ -67,11 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Exit:
     """Plays the scenario and prints what the gateway stores."""
-    if not arguments.live and (arguments.speed is not None or arguments.paused):
-        complain("--speed and --paused need --live: virtual time is as fast as it can be")
-        return Exit.USAGE
-    if arguments.port is not None and (arguments.broker or not arguments.live):
-        complain("--port is that of the broker which --live brings where no --broker is given")
+    faults = tuple(_misused(arguments))
+    for fault in faults:
+        complain(fault)
+    if faults:
         return Exit.USAGE
     scenario = _load(arguments.scenario, arguments.events, live=arguments.live)
     if scenario is None:
@@ -91,6 +98,37 @@ def run(arguments: argparse.Namespace) -> Exit:
         return Exit.FAULT
 
 
+def _misused(arguments: argparse.Namespace) -> Iterator[str]:
+    """Options that would be ignored or mean nothing."""
+    if not arguments.live:
+        if arguments.speed is not None or arguments.paused:
+            yield "--speed and --paused need --live: virtual time is as fast as it can be"
+        for name in ("broker", "seconds", "directory"):
+            if getattr(arguments, name) not in (None, []):
+                yield f"--{name} needs --live: virtual time has no ports and ends with the scenario"
+    else:
+        for name in ("seeds", "summary", "journal", "only"):
+            if getattr(arguments, name):
+                yield f"--{name} does not go with --live: the gateway that you run judges and keeps"
+    if arguments.port is not None and (arguments.broker or not arguments.live):
+        yield "--port is that of the broker which --live brings where no --broker is given"
+    if arguments.seeds is not None and arguments.seeds < 1:
+        yield f"--seeds {arguments.seeds} plays nothing: 1 or more"
+    if arguments.seeds is not None and arguments.journal is not None:
+        yield "--journal keeps one run: it does not go with --seeds"
+    if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
+        yield f"--seconds {arguments.seconds:g} is no time of play: more than 0"
+    yield from _bad_brokers(arguments.broker)
+
+
+def _bad_brokers(urls: list[str]) -> Iterator[str]:
+    """What ``check`` would say of them in the configuration that is written."""
+    findings = Findings("--broker", {"sink": [{"brokers": urls}]}, Locations({}))
+    check_sinks(findings)
+    for problem in findings.in_order():
+        yield format_problem(replace(problem, line=None, field=""))
+
+
 def _play_live(scenario: Scenario, arguments: argparse.Namespace) -> Exit:
     if arguments.seed is not None:
         own = scenario.scenario.model_copy(update={"seed": arguments.seed})
@@ -105,7 +143,7 @@ def _play_live(scenario: Scenario, arguments: argparse.Namespace) -> Exit:
             port=arguments.port or 0,
             paused=arguments.paused,
         )
-    except (BadSpeed, CannotListen) as error:
+    except (BadSpeed, CannotListen, NoPlace) as error:
         complain(str(error))
         return Exit.USAGE
 

@@ -49,7 +49,8 @@ async def on_stage(
 ) -> AsyncIterator[Stage]:
     """Opens the ports, plays in the background, closes everything at the end.
 
-    ``brokers`` are somebody else's, ``broker``, which listens already, is the stage's own.
+    ``directory`` is absolute, as the gateway may be started from anywhere. ``brokers`` are
+    somebody else's, ``broker``, which listens already, is the stage's own.
     """
     urls = brokers if broker is None else (broker.url, *brokers)
     with _played(directory / PLAYED) as note:

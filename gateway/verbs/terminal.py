@@ -1,6 +1,8 @@
 """What all verbs share: exit codes, and where they print."""
 
+import contextlib
 import gc
+import io
 import sys
 from enum import IntEnum
 from pathlib import Path
@@ -19,9 +21,44 @@ class Exit(IntEnum):
     USAGE = 2
 
 
+class NoOutput(Exception):
+    """Standard output takes nothing more; the text says why."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"cannot write the output: {error.strerror or error}")
+
+
 def say(text: str) -> None:
-    """A result, to standard output."""
-    sys.stdout.write(text + "\n")
+    """A result, to standard output. Raises NoOutput, BrokenPipeError."""
+    try:
+        sys.stdout.write(text + "\n")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise NoOutput(error) from error
+
+
+def finish_output() -> None:
+    """Everything said is written. Raises NoOutput, BrokenPipeError."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise NoOutput(error) from error
+
+
+def drop_output() -> None:
+    """What is not written yet is given up, so that the interpreter's end does not try again."""
+    with contextlib.suppress(OSError):
+        sys.stdout.close()
+
+
+def spell_out() -> None:
+    """Characters that a terminal's encoding does not have are spelt, such as ``\\u8f90``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def complain(text: str) -> None:

@@ -1,8 +1,11 @@
 """The verbs as an operator calls them: output, exit codes, reference figures."""
 
+import errno
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from random import Random
@@ -83,7 +86,10 @@ def test_schemas_are_written_and_found_fresh(call, tmp_path):
     (tmp_path / "sample.schema.json").write_text("{}")
     (tmp_path / "left-over.md").write_text("")
     code, _, err = call("schema", "--check", tmp_path)
-    assert (code, err.count("not fresh")) == (1, 2)
+    assert (code, err.count("not fresh")) == (1, 1)
+    assert f"{tmp_path / 'left-over.md'} is no file of the schema set: remove it" in err
+    code, _, err = call("schema", "--check", tmp_path / "none")
+    assert (code, err) == (2, f"{tmp_path / 'none'}: no such folder\n")
     assert call("schema", "nothing")[0] == 2
 
 
@@ -227,6 +233,37 @@ def test_a_reader_that_has_seen_enough_is_no_fault(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdout", Closed())
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert cli.main(["decode", "rapiscan", str(path)]) == 0
+
+
+@pytest.mark.parametrize("at", ["write", "flush"])
+def test_an_output_that_takes_nothing_is_one_line(monkeypatch, capsys, at):
+    class Full(io.StringIO):
+        pass
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    setattr(Full, at, refuse)
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert cli.main(["drivers"]) == 1
+    assert capsys.readouterr().err == "cannot write the output: No space left on device\n"
+
+
+def test_a_full_disk_is_said_once_by_the_process_too():
+    dosegate = Path(sys.executable).with_name("dosegate")
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [dosegate, "drivers"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "cannot write the output: No space left on device\n"
+
+
+def test_what_a_terminal_cannot_show_is_spelt_out(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert cli.main(["guidance", "--language", "zh"]) == 0
+    assert b"\\u" in stream.buffer.getvalue()
 
 
 class Field:

@@ -9,6 +9,7 @@ import json
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -117,6 +118,8 @@ def test_the_clock_is_asked_for_by_name() -> None:
         ((*SOURCE, "--past", "a", "--for", "60"), "such as 90s"),
         ((*SOURCE, "--at", "1,2", "--speed", "1 m/s"), "--speed goes with --past"),
         (("loss", "a", "0.5"), "keys: for_s, share"),
+        (("loss", "a", "shar=0.5"), "'shar' is an unknown key; keys: for_s, share"),
+        (("unplug", "a", "at_s=5"), "'at_s' is an unknown key; keys: none"),
         (("broker-cut", "now"), "'now' is not KEY=VALUE; keys: none"),
         (("event", "do: thaw"), "neither TOML nor JSON"),
         (("event", "1"), "neither TOML nor JSON"),
@@ -127,6 +130,27 @@ def test_words_that_mean_nothing_are_bad_usage(
 ) -> None:
     assert cli.main(["inject", "--directory", "nowhere", *words]) == 2
     assert expected in capsys.readouterr().err
+
+
+def test_a_missing_detector_is_all_that_is_missed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["inject", "--directory", "nowhere", "unplug"])
+    assert capsys.readouterr().err.endswith("the following arguments are required: detector\n")
+
+
+def test_status_may_be_asked_for_as_json() -> None:
+    assert request("status", "--json") == {"ask": "status"}
+
+
+def test_a_reason_of_two_lines_stays_two(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(*_: object) -> dict[str, object]:
+        return {"ok": False, "reason": "one\n    two\x1b"}
+
+    monkeypatch.setattr(inject.ControlClient, "ask", answer)
+    assert cli.main(["inject", "--directory", "d", "status"]) == 1
+    assert capsys.readouterr().err == "one\n    two?\n"
 
 
 def test_without_a_stage_it_says_where_to_look(
@@ -259,6 +283,36 @@ async def test_a_live_exercise_is_operated_noted_and_played_again(tmp_path: Path
     assert all(value < 0.11 for value in rates[int(gone_s) + 1 :])
 
 
+async def test_a_folder_holds_one_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with exercise(tmp_path, "--paused") as on:
+        await on.inject("freeze", "tty")
+        words = ["simulate", "--live", "--directory", str(tmp_path)]
+        assert await asyncio.to_thread(cli.main, [*words, str(tmp_path / "exercise.toml")]) == 2
+        told = capsys.readouterr().err
+        assert f"a stage is played in {tmp_path} (stage.sock answers)" in told
+        assert [each["do"] for each in on.played()] == ["freeze"]
+        assert (await on.inject("status"))[0] == 0
+
+
+async def test_a_socket_left_by_a_killed_stage_does_not_hinder(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "stage.sock"))
+    async with exercise(tmp_path, "--paused") as on:
+        assert (await on.inject("status"))[0] == 0
+
+
+async def test_paths_in_the_configuration_hold_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path.parent)
+    async with exercise(Path(tmp_path.name), "--paused"):
+        told = tomllib.loads((tmp_path / "gateway.toml").read_text(encoding="utf-8"))
+    assert told["gateway"]["state_dir"] == str(tmp_path / "state")
+    assert told["gateway"]["control_socket"] == str(tmp_path / "control.sock")
+    ports = [each["link"]["port"] for each in told["detector"] if each["id"] == "tty"]
+    assert all(Path(port).is_absolute() for port in ports)
+
+
 async def test_it_ends_by_its_own_clock(tmp_path: Path) -> None:
     async with exercise(tmp_path, "--speed", "100", "--seconds", "100") as on:
         async with asyncio.timeout(SOON_S):
@@ -317,4 +371,4 @@ def test_a_port_that_is_taken_is_said_and_bad_usage(
         port = str(taken.getsockname()[1])
         words = ["simulate", str(path), "--live", "--directory", str(tmp_path), "--port", port]
         assert cli.main(words) == 2
-    assert f"no broker on port {port}" in capsys.readouterr().err
+    assert f"port {port} is in use" in capsys.readouterr().err

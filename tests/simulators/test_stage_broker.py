@@ -278,8 +278,18 @@ def test_events_of_a_scenario_come_at_their_times_and_are_noted(stage, virtually
 def test_a_port_that_is_taken_is_said(virtually):
     async def play():
         async with StageBroker() as one:
-            with pytest.raises(CannotListen, match=f"no broker on port {one.port}: "):
+            with pytest.raises(CannotListen, match=f"^port {one.port} is in use$"):
                 async with StageBroker(one.port):
                     pass
+
+    virtually(play())
+
+
+@pytest.mark.parametrize("port", [99_999, -1])
+def test_a_number_that_is_no_port_is_said(virtually, port):
+    async def play():
+        with pytest.raises(CannotListen, match=f"^{port} is no port"):
+            async with StageBroker(port):
+                pass
 
     virtually(play())

@@ -195,6 +195,26 @@ def test_its_broker_is_stopped_and_started(desk, virtually):
     assert [each.do for each in noted] == ["broker_stop", "broker_start"]
 
 
+def test_what_its_broker_cannot_do_now_is_refused_and_not_noted(desk, virtually):
+    async def play():
+        async with StageBroker() as broker, desk(broker) as at:
+            reasons = []
+            for do in ("start", "stop!", "stop", "cut", "stall", "start!", "stall!", "start!"):
+                answer = await at.play(f"broker_{do.rstrip('!')}")
+                assert answer["ok"] is do.endswith("!"), do
+                reasons.append(answer.get("reason"))
+            return reasons, [each.do for each in at.noted]
+
+    reasons, noted = virtually(play())
+    assert [reason for reason in reasons if reason] == [
+        "the broker runs and is not stalled: there is nothing to start",
+        "the broker is stopped already",
+        "the broker is stopped: broker-start first",
+        "the broker is stopped: broker-start first",
+    ]
+    assert noted == ["broker_stop", "broker_start", "broker_stall", "broker_start"]
+
+
 def test_no_text_is_too_bad_for_an_answer(desk, virtually):
     async def play():
         async with desk() as at:
