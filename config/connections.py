@@ -50,7 +50,7 @@ def _claims(kind: str | None, link: Table) -> Iterator[tuple[tuple[object, ...],
         yield ("serial", os.path.realpath(port)), "port"
     elif kind == "modbus_rtu" and isinstance(port, str):
         yield ("unit", os.path.realpath(port), link.get("unit")), "unit"
-    elif kind == "tcp" and host and isinstance(port, int):
+    elif kind in ("tcp", "tcp_listen") and host and isinstance(port, int):
         yield ("address", host, port), "port"
     elif kind == "modbus_tcp" and host:
         yield (

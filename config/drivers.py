@@ -9,6 +9,8 @@ from config.tables import Table
 from drivers import registry
 from drivers.api import DriverInfo, Option
 
+KINDS: Final = ("serial", "tcp", "tcp_listen", "modbus_tcp", "modbus_rtu")
+LISTENING: Final = "tcp_listen"
 _NOUNS: Final = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -71,6 +73,11 @@ def _likely(name: str, known: tuple[str, ...]) -> str:
     return f"did you mean {by_word[close[0]]!r}?" if close else f"known: {', '.join(known)}"
 
 
+def reached_by(info: DriverInfo) -> tuple[str, ...]:
+    """The kinds of links of an instrument; what talks over TCP may also be the one that calls."""
+    return (*info.links, LISTENING) if "tcp" in info.links else info.links
+
+
 def _check_link(findings: Findings, path: Path, link: object, info: DriverInfo) -> None:
     if not isinstance(link, dict):
         return
@@ -79,8 +86,8 @@ def _check_link(findings: Findings, path: Path, link: object, info: DriverInfo) 
         return
     if kind == "recording":
         return
-    offered = (*info.links, "recording")
-    if kind in ("serial", "tcp", "modbus_tcp", "modbus_rtu") and kind not in info.links:
+    offered = (*reached_by(info), "recording")
+    if kind in KINDS and kind not in offered:
         findings.error(
             (*path, "kind"),
             f"{info.name} is not reached by {shown(kind)}",

@@ -59,6 +59,16 @@ class TcpLink(Strict):
     port: Port
 
 
+class TcpListenLink(Strict):
+    """A TCP port on which the instrument calls this machine; one caller at a time."""
+
+    kind: Literal["tcp_listen"]
+    host: Annotated[
+        Host, Field(description="own address to listen on", examples=["0.0.0.0", "192.168.1.2"])
+    ]
+    port: Port
+
+
 class ModbusTcpLink(Strict):
     """Modbus TCP; ``rtu_frames`` for RTU frames over TCP."""
 
@@ -94,7 +104,7 @@ class RecordingLink(Strict):
 
 
 Link = Annotated[
-    SerialLink | TcpLink | ModbusTcpLink | ModbusRtuLink | RecordingLink,
+    SerialLink | TcpLink | TcpListenLink | ModbusTcpLink | ModbusRtuLink | RecordingLink,
     Field(discriminator="kind"),
 ]
 

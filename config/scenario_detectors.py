@@ -79,8 +79,11 @@ class ScenarioDetector(DetectorSettings):
         Field(description="its kind, whose figures are the defaults below"),
     ]
     link: Annotated[
-        Literal["serial", "tcp", "modbus_tcp", "modbus_rtu", "modbus_rtu_tcp"] | None,
-        Field(description="default: the driver's first; the last: RTU frames over TCP"),
+        Literal["serial", "tcp", "tcp_listen", "modbus_tcp", "modbus_rtu", "modbus_rtu_tcp"] | None,
+        Field(
+            description="default: the driver's first; tcp_listen: it calls the gateway; the last: "
+            "RTU frames over TCP"
+        ),
     ] = None
     bus: Annotated[
         Id | None,

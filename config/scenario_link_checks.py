@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final, get_args
 
 from config.checks import check_reference
-from config.drivers import UnloadableDriver, find_driver
+from config.drivers import UnloadableDriver, find_driver, reached_by
 from config.link_actions import ByteFault
 from config.locate import Path
 from config.problem import Findings, shown
@@ -50,7 +50,7 @@ def check_live_link(findings: Findings, path: Path, detector: Table) -> None:
     name, contract = driver_of(detector)
     kind = text(detector, "link")
     if contract and kind is not None:
-        offered = find_driver(name).links
+        offered = reached_by(find_driver(name))
         known = (*offered, *((_RTU_OVER_TCP,) if "modbus_tcp" in offered else ()))
         if kind not in known:
             findings.error(

@@ -13,12 +13,13 @@ from config.models import (
     RecordingLink,
     SerialLink,
     TcpLink,
+    TcpListenLink,
 )
 from drivers.api import Asker, DriverInfo, Listener, Options, Registers, SerialLine
 from gateway.backoff import BackOff, BackOffLimits
 from gateway.bus_session import Bus, BusSession, BusUnit, slot_s
 from gateway.clock import Now, Ticker
-from gateway.links import recording, serial, tcp
+from gateway.links import listen, recording, serial, tcp
 from gateway.links.bytes import ByteLink
 from gateway.links.modbus import ModbusBus
 from gateway.session import AskerSession, Hub, ListenerSession, Session
@@ -126,6 +127,8 @@ def byte_link(detector: Detector, info: DriverInfo) -> ByteLink:
         return serial.SerialLink(link.port, serial_line(link, info))
     if isinstance(link, TcpLink):
         return tcp.TcpLink(link.host, link.port)
+    if isinstance(link, TcpListenLink):
+        return listen.ListenLink(link.host, link.port)
     if isinstance(link, RecordingLink):
         answers = info.contract != "listener"
         return recording.RecordingLink(

@@ -11,7 +11,7 @@ from simulators.api import Emission, Field, HasPace, Instrument
 from simulators.flight import Flight
 from simulators.link_faults import FLOOD_STEP_S, Wire
 from simulators.outlet import Witness
-from simulators.ports import Port, TcpPort
+from simulators.ports import Port, TcpEnd
 
 TICK_S: Final = 0.02
 """How often an instrument is asked that does not know its pace."""
@@ -146,13 +146,13 @@ class ByteOutlet:
 
     def abandon(self) -> None:
         """Its TCP connections stay open and dead."""
-        if isinstance(self._port, TcpPort):
+        if isinstance(self._port, TcpEnd):
             self._port.abandon()
 
     async def close(self) -> None:
         """Nothing is left behind."""
         await self.unplug()
-        if isinstance(self._port, TcpPort):
+        if isinstance(self._port, TcpEnd):
             self._port.bury()
 
     def _push(self, emissions: Sequence[Emission]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Final, cast
 
-from config.models import Link, ModbusRtuLink, ModbusTcpLink, SerialLink, TcpLink
+from config.models import Link, ModbusRtuLink, ModbusTcpLink, SerialLink, TcpLink, TcpListenLink
 from config.scenario import Scenario
 from config.scenario_detectors import ScenarioDetector
 from drivers.registry import find as find_driver
@@ -16,7 +16,7 @@ from simulators.live_bytes import ByteOutlet, far_end
 from simulators.live_registers import RegisterOutlet
 from simulators.modbus_server import ModbusPty, ModbusServer, Unit
 from simulators.outlet import Outlet, Witness
-from simulators.ports import PtyPort, TcpPort
+from simulators.ports import CallingPort, PtyPort, TcpPort, free_port
 from simulators.stand_in import instrument_of
 from simulators.world import World
 
@@ -68,6 +68,11 @@ class Opener:
             outlet.connect(PtyPort(path, outlet.received))
             await outlet.plug()
             link = SerialLink(kind="serial", port=str(path))
+        elif kind == "tcp_listen":
+            calling = CallingPort(outlet.received, free_port())
+            outlet.connect(calling)
+            await outlet.plug()
+            link = TcpListenLink(kind="tcp_listen", host=HOST, port=calling.number)
         else:
             port = TcpPort(outlet.received, HOST)
             outlet.connect(port)

@@ -1,4 +1,4 @@
-"""Ports that a gateway can open: pseudo-terminals behind a stable name, and TCP servers.
+"""Ports of instruments: pseudo-terminals behind a stable name, TCP servers, and TCP clients.
 
 Bytes that nobody reads are lost, as on a real line. A port can be unplugged and plugged in again.
 """
@@ -6,6 +6,7 @@ Bytes that nobody reads are lost, as on a real line. A port can be unplugged and
 import asyncio
 import contextlib
 import os
+import socket
 import termios
 import tty
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from simulators.loopback import loopback
 
 READ_SIZE: Final = 4096
 SEND_LIMIT: Final = 1 << 16
+HOST: Final = "127.0.0.1"
+AGAIN_S: Final = 0.5
+"""Until an instrument calls again that nobody answers: own choice."""
 ISPEED: Final = 4
 OSPEED: Final = 5
 """Where termios keeps the speeds."""
@@ -106,38 +110,20 @@ def _unsettle(slave: int) -> None:
     termios.tcsetattr(slave, termios.TCSANOW, attributes)
 
 
-class TcpPort:
-    """An instrument that is a TCP server; every client gets the same stream."""
+class TcpEnd:
+    """The instrument's end of TCP connections; each gets the same stream."""
 
-    def __init__(self, received: Received, host: str = "127.0.0.1", number: int = 0) -> None:
-        self._host = loopback(host)
-        self._received = received
+    def __init__(self, received: Received, number: int) -> None:
         self.number = number
-        self._server: asyncio.Server | None = None
+        self._received = received
         self._clients: set[_Client] = set()
         self._dead: list[_Client] = []
-
-    async def plug(self, *, renumbered: bool = False) -> None:
-        """Listens; on the same number again after unplugging."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._client, self._host, self.number)
-        self.number = self._server.sockets[0].getsockname()[1]
 
     def send(self, data: bytes) -> bool:
         """Sends to everybody who is connected."""
         for client in self._clients:
             client.send(data)
         return bool(self._clients)
-
-    async def unplug(self) -> None:
-        """Closes the server and its connections."""
-        server, self._server = self._server, None
-        if server is None:
-            return
-        server.close()
-        for client in tuple(self._clients):
-            client.cut()
-        await server.wait_closed()
 
     def abandon(self) -> None:
         """Connections there are stay open and dead, as after a power cut; new ones are served."""
@@ -154,11 +140,76 @@ class TcpPort:
         return _Client(self._clients, self._received)
 
 
+class TcpPort(TcpEnd):
+    """An instrument that is a TCP server."""
+
+    def __init__(self, received: Received, host: str = HOST, number: int = 0) -> None:
+        super().__init__(received, number)
+        self._host = loopback(host)
+        self._server: asyncio.Server | None = None
+
+    async def plug(self, *, renumbered: bool = False) -> None:
+        """Listens; on the same number again after unplugging."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._client, self._host, self.number)
+        self.number = self._server.sockets[0].getsockname()[1]
+
+    async def unplug(self) -> None:
+        """Closes the server and its connections."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        for client in tuple(self._clients):
+            client.cut()
+        await server.wait_closed()
+
+
+class CallingPort(TcpEnd):
+    """An instrument that calls a gateway by TCP, again and again until somebody answers."""
+
+    def __init__(self, received: Received, number: int, again_s: float = AGAIN_S) -> None:
+        super().__init__(received, number)
+        self._again_s = again_s
+        self._calls: asyncio.Task[None] | None = None
+
+    async def plug(self, *, renumbered: bool = False) -> None:
+        """Begins to call."""
+        self._calls = asyncio.create_task(self._call(), name=f"call {self.number}")
+
+    async def unplug(self) -> None:
+        """Hangs up, and calls no more."""
+        calls, self._calls = self._calls, None
+        if calls is not None:
+            calls.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await calls
+        for client in tuple(self._clients):
+            client.cut()
+
+    async def _call(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            with contextlib.suppress(OSError):
+                _, client = await loop.create_connection(self._client, HOST, self.number)
+                await client.left.wait()
+            await asyncio.sleep(self._again_s)
+
+
+def free_port() -> int:
+    """A number that nobody listens on now."""
+    with socket.socket() as found:
+        found.bind((HOST, 0))
+        return int(found.getsockname()[1])
+
+
 class _Client(asyncio.Protocol):
     def __init__(self, everybody: "set[_Client]", received: Received) -> None:
         self._everybody = everybody
         self._received = received
         self._transport: asyncio.Transport | None = None
+        self.left = asyncio.Event()
+        """It is closed, or dead."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.Transport):
@@ -170,10 +221,12 @@ class _Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._everybody.discard(self)
+        self.left.set()
 
     def die(self) -> None:
         """It neither reads nor writes from now on."""
         self._everybody.discard(self)
+        self.left.set()
         if self._transport is not None:
             self._transport.pause_reading()
 

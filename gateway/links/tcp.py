@@ -15,35 +15,18 @@ INBOX_LIMIT: Final = 1 << 20
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 3), (socket.TCP_KEEPCNT, 3))
 
 
-class TcpLink:
-    """A TCP client with keep-alive."""
+class StreamLink:
+    """A TCP connection with keep-alive, whoever makes it."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._number = port
-        self._stream = _Stream(self.port)
+        self._stream = Stream(self.port)
 
     @property
     def port(self) -> str:
         """Host and port."""
         return f"{self._host}:{self._number}"
-
-    async def open(self) -> None:
-        """Connects; PortRefused or PortMissing says why not."""
-        stream = _Stream(self.port)
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(OPEN_TIMEOUT_S):
-                await loop.create_connection(lambda: stream, self._host, self._number)
-        except TimeoutError:
-            raise PortRefused(self.port, "no answer", "is the instrument on?") from None
-        except socket.gaierror as error:
-            raise PortMissing(self.port, f"unknown host: {error.strerror}") from error
-        except UnicodeError as error:
-            raise PortMissing(self.port, "not the name of a host") from error
-        except OSError as error:
-            raise _explain(self.port, error) from error
-        self._stream = stream
 
     async def read(self) -> bytes:
         """The next bytes."""
@@ -67,7 +50,28 @@ class TcpLink:
         await self._stream.closed()
 
 
-class _Stream(asyncio.Protocol):
+class TcpLink(StreamLink):
+    """This machine calls."""
+
+    async def open(self) -> None:
+        """Connects; PortRefused or PortMissing says why not."""
+        stream = Stream(self.port)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                await loop.create_connection(lambda: stream, self._host, self._number)
+        except TimeoutError:
+            raise PortRefused(self.port, "no answer", "is the instrument on?") from None
+        except socket.gaierror as error:
+            raise PortMissing(self.port, f"unknown host: {error.strerror}") from error
+        except UnicodeError as error:
+            raise PortMissing(self.port, "not the name of a host") from error
+        except OSError as error:
+            raise _explain(self.port, error) from error
+        self._stream = stream
+
+
+class Stream(asyncio.Protocol):
     """One connection: fills its inbox, stops reading while that is full."""
 
     def __init__(self, port: str) -> None:
