@@ -8,7 +8,6 @@ an accepted background is met by valid readings or not, and with it the baseline
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final
 
 from gateway.alarms import handling
@@ -126,7 +125,7 @@ class Desk:
             raise Refusal(f"{record.occurrence} is not active: there is nothing to silence")
         order = _order(command, "silenced", LONGEST_SILENCE_S, now)
         home.book.orders.silenced[record.occurrence] = order
-        return _until(order, now), _of(home, home.book.revise(now, order.reason, command.user))
+        return _lasts(order, now), _of(home, home.book.revise(now, order.reason, command.user))
 
     def _close(self, command: Command, now: Instant) -> Done:
         home, record = self._open(command)
@@ -176,7 +175,7 @@ class Desk:
         least = min([priority, *(one.priority for one in found if key in (one.level, one.alarm))])
         order = _order(command, f"{key} shelved", LONGEST_SHELF_S[least], now)
         home.book.orders.shelves[key] = replace(order, least=least)
-        return _until(order, now), _of(home, home.book.revise(now, order.reason, command.user))
+        return _lasts(order, now), _of(home, home.book.revise(now, order.reason, command.user))
 
     def _unshelve(self, command: Command, now: Instant) -> Done:
         home, key, _ = self._shelf(command)
@@ -355,9 +354,9 @@ def _order(command: Command, what: str, longest_s: float, now: Instant) -> Order
     return Order(what, command.user, reason, now.mono + limited(what, seconds, longest_s))
 
 
-def _until(order: Order, now: Instant) -> str:
-    end = datetime.fromtimestamp(now.wall + order.until - now.mono, UTC)
-    return f"until {end:%Y-%m-%d %H:%M:%S} UTC"
+def _lasts(order: Order, now: Instant) -> str:
+    """No time of day: the clock may be stepped, and the order ends all the same."""
+    return f"for {(order.until - now.mono) / 60.0:g} min"
 
 
 def _number(name: str, text: str) -> float:

@@ -91,7 +91,7 @@ def _give(client: ControlClient, order: OrderVerb, wanted: Wanted) -> bool:
     subject = next((f"{wanted[key]}: " for key in _SUBJECTS if key in wanted), "")
     reason = answer.get("reason")
     if answer.get("ok"):
-        link = " " if str(reason).startswith("until ") else ": "
+        link = " " if str(reason).startswith("for ") else ": "
         said = f"{order.done}{link}{reason}" if reason else order.done
         say(harmless(f"{subject}{said}"))
         return True

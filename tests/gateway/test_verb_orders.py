@@ -100,7 +100,7 @@ async def test_shelve_and_unshelve(laptop):
     shelve = ("shelve", "hh-1", "R3", "--reason", "patient beside it")
     code, out, _ = await laptop.do(*shelve, "--for", "10min")
     assert code == 0
-    assert re.fullmatch(r"hh-1: shelved until \d{4}-\d\d-\d\d [\d:]{8} UTC\n", out)
+    assert re.fullmatch(r"hh-1: shelved for [\d.]+ min\n", out)
     assert laptop.alarm().shelved
     _, out, _ = await laptop.do("board", "--once")
     assert "no alarms" in out
@@ -168,7 +168,7 @@ async def test_silence_takes_the_sound_alone(laptop):
     why = ("--reason", "being dealt with")
     code, out, _ = await laptop.do("silence", "o1", "--for", "2min", *why)
     assert code == 0
-    assert out.startswith("o1: silenced until 20")
+    assert out.startswith("o1: silenced for ")
     _, out, _ = await laptop.do("board", "--once")
     assert "silenced for 2 min more" in out
     assert "hidden" not in out
