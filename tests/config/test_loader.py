@@ -236,7 +236,7 @@ SERIAL = 'link = { kind = "serial", port = "/dev/null" }\n'
         (
             detector('link = { port = "/dev/null" }'),
             ":6: detector[0] (id d-1).link: the key 'kind' is missing\n"
-            "    known: modbus_rtu, modbus_tcp, recording, serial, tcp",
+            "    known: modbus_rtu, modbus_tcp, recording, serial, tcp, tcp_listen",
         ),
         (
             detector('link = { kind = "serial", bauds = 9600, port = "/dev/null" }'),
